@@ -1,0 +1,125 @@
+/* engine: many sequences, many models, integers only. One engine thread owns scheduler state, KV and plans; requests come in and
+ * events leave by queue. Results depend on (model, tokens, parameters, seed) alone.
+ *
+ * Memory: KV blocks of 64 positions are reserved in the ledger as sequences grow. When a block is refused the youngest
+ * running sequence is preempted (its blocks given back, it is recomputed later with the same bits): a running request never
+ * fails for lack of memory. A request that could never fit alone is refused at submit with the numbers. */
+#ifndef HEARTH_ENGINE_H
+#define HEARTH_ENGINE_H
+#include "base/err.h"
+#include "ledger/ledger.h"
+#include "model/model.h"
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct engine;
+struct engine_model; /* a resident model; ref-counted */
+struct request;      /* opaque handle of a running request */
+
+struct engine_opts {
+    struct ledger *ledger;
+    int n_threads;          /* 0: all usable cores */
+    unsigned cpu_mask;      /* ~0u: all */
+    int prefill_chunk;      /* tokens per step at most; 0: 256 */
+    int max_batch;          /* sequences per step; 0: 64 */
+    int max_queue;          /* waiting requests; 0: 512; beyond: ERR_BUSY */
+};
+int engine_new(struct engine **out, const struct engine_opts *o, struct err *e);
+void engine_free(struct engine *g); /* cancels what runs, joins the thread */
+
+struct engine_load {
+    const char *path;       /* model file */
+    const char *name;       /* for the ledger's owner paths */
+    bool precise;
+    int (*progress)(void *arg, uint64_t done, uint64_t total); /* non-zero cancels */
+    void *progress_arg;
+};
+/* Blocking, on the caller's thread; all or nothing. One ref for the caller. */
+int engine_model_load(struct engine *g, const struct engine_load *a, struct engine_model **out, struct err *e);
+void engine_model_ref(struct engine_model *m);
+void engine_model_unref(struct engine_model *m); /* the last one frees weights, plan and KV once no request runs */
+const struct model_info *engine_model_info(const struct engine_model *m);
+const struct model_file *engine_model_file(const struct engine_model *m); /* metadata (tokeniser, template); lives with m */
+size_t engine_model_bytes(const struct engine_model *m);  /* reserved: weights + scratch + KV now */
+int engine_model_running(const struct engine_model *m);   /* requests running or waiting */
+
+struct sample_params {
+    float temperature;      /* 0: greedy */
+    int top_k;              /* 0: off */
+    float top_p, min_p;     /* 1 and 0: off */
+    float repetition_penalty; /* 1: off; over prompt and output */
+    float presence_penalty, frequency_penalty; /* 0: off; over output only, as OpenAI */
+    uint64_t seed;
+    int n_bias;
+    const struct logit_bias *bias; /* copied at submit */
+    int logprobs;           /* -1: none; 0..20: the token's logprob and that many alternatives */
+    bool ignore_eos;
+};
+struct logit_bias {
+    int32_t id;
+    float bias; /* added to the logit; <= -100 bans */
+};
+
+/* A grammar or other constraint on the next token (later issues); both may run on the engine thread. */
+struct constraint {
+    void (*mask)(void *self, uint32_t *allowed_bits, size_t n_vocab);
+    void (*accept)(void *self, int32_t id);
+    void *self;
+};
+
+enum event_type { EVENT_TOKEN, EVENT_DONE, EVENT_ERROR };
+enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED };
+enum { EVENT_TOP = 20 };
+struct event {
+    enum event_type type;
+    int32_t token;              /* EVENT_TOKEN */
+    bool eog;                   /* this token ends the generation (not to be shown) */
+    float logprob;              /* of the token, before penalties and temperature (log softmax of raw logits) */
+    int n_top;
+    int32_t top_id[EVENT_TOP];
+    float top_logprob[EVENT_TOP];
+    enum finish finish;         /* EVENT_DONE */
+    struct err err;             /* EVENT_ERROR */
+    struct request_stats {
+        int n_prompt, n_cached, n_output;
+        double queue_s, prefill_s, decode_s; /* waiting; submit->first token less waiting; first->last token */
+    } stats;                    /* EVENT_DONE */
+};
+
+struct request_args {
+    struct engine_model *model; /* ref taken */
+    const int32_t *token;       /* copied */
+    int n_token;
+    int max_tokens;             /* > 0 */
+    struct sample_params sample; /* copied */
+    const int32_t *stop_id;     /* end-of-generation ids, copied */
+    int n_stop_id;
+    const struct constraint *constraint; /* NULL: none */
+    int priority;               /* 0 interactive, 1 batch, 2 background */
+    /* Called by the engine thread after events were queued for this request: must only wake someone (eventfd, condition). */
+    void (*notify)(void *arg);
+    void *notify_arg;
+    /* If set, receives every sampled position's raw logits [n_vocab] on the engine thread (tests, bench, golden). */
+    void (*on_logits)(void *arg, int pos, const float *logits, size_t n_vocab);
+    void *logits_arg;
+    bool all_logits;            /* on_logits also for every prompt position */
+};
+int engine_submit(struct engine *g, const struct request_args *a, struct request **out, struct err *e);
+void request_cancel(struct request *r);  /* any thread, returns at once; noticed between layers */
+/* Next event, in order. Waits up to timeout_ms (-1: forever, 0: poll). 1: got one, 0: none. After DONE or ERROR no more come. */
+int request_next(struct request *r, struct event *out, int timeout_ms);
+void request_free(struct request *r);    /* cancels if still running; frees when the engine has let go */
+
+struct engine_stats {
+    int n_running, n_waiting, n_models;
+    uint64_t requests_total, cancelled_total, preempted_total, tokens_prompt_total, tokens_output_total, steps_total;
+    double step_s_total, busy_s_total;
+    double cancel_last_s, cancel_max_s; /* from request_cancel to the request's release */
+};
+void engine_stats(struct engine *g, struct engine_stats *out);
+
+struct backend;
+struct backend *engine_backend(struct engine *g);
+
+#endif

@@ -1,0 +1,44 @@
+/* ledger: who owns which bytes. Every allocation over a few KiB is reserved here, by a named owner, before it is made.
+ *
+ * One ledger per process, thread-safe. The sum of all reservations never exceeds the ceiling. A reservation that does not
+ * fit is refused with a message that names who holds what. Owners form a tree by slash: "model/smollm2:135m/weights".
+ * The program itself (code, libraries, stacks, small heap) is the owner "program", reserved at start from measured RSS. */
+#ifndef HEARTH_LEDGER_H
+#define HEARTH_LEDGER_H
+#include "base/err.h"
+#include <stddef.h>
+#include <stdint.h>
+
+struct ledger;
+struct ledger_owner; /* a handle; stays valid until ledger_owner_free */
+
+/* ceiling 0: MemAvailable less a host reserve (the larger of 512 MiB and 10 %). */
+int ledger_new(struct ledger **out, size_t ceiling, struct err *e);
+void ledger_free(struct ledger *l);
+
+/* Names may repeat (two loads of a model); the listing adds them up. path is copied. */
+int ledger_owner_new(struct ledger *l, const char *path, struct ledger_owner **out, struct err *e);
+void ledger_owner_free(struct ledger_owner *o); /* releases whatever it still holds; NULL is fine */
+
+int ledger_reserve(struct ledger_owner *o, size_t bytes, struct err *e); /* promise only; ERR_NOMEM names the holders */
+void ledger_release(struct ledger_owner *o, size_t bytes);
+
+/* Reserve and allocate zeroed pages (64-byte aligned or better) in one step; and give both back. */
+int ledger_alloc(struct ledger_owner *o, size_t bytes, void **out, struct err *e);
+void ledger_dealloc(struct ledger_owner *o, void *p, size_t bytes);
+
+size_t ledger_ceiling(const struct ledger *l);
+int ledger_set_ceiling(struct ledger *l, size_t bytes, struct err *e); /* refused below what is reserved */
+size_t ledger_used(const struct ledger *l);
+size_t ledger_free_bytes(const struct ledger *l);
+size_t ledger_held(const struct ledger_owner *o);
+size_t ledger_peak(const struct ledger *l);
+
+struct ledger_row {
+    char path[120];
+    size_t bytes;
+};
+/* Copies up to max rows, largest first, equal paths added up; returns how many there are. */
+size_t ledger_list(const struct ledger *l, struct ledger_row *rows, size_t max);
+
+#endif
