@@ -128,6 +128,8 @@ static int model_check(const struct model_info *m, struct err *e)
 {
     if (m->n_head % m->n_kv_head)
         return err_set(e, ERR_FORMAT, "%d heads do not divide into %d key-value heads", m->n_head, m->n_kv_head);
+    if (m->n_head / m->n_kv_head > 64)
+        return err_set(e, ERR_UNSUPPORTED, "%d heads share one key-value head (at most 64)", m->n_head / m->n_kv_head);
     if (m->head_dim < 8 || m->head_dim > 512 || m->head_dim % 8)
         return err_set(e, ERR_UNSUPPORTED, "heads of %d dimensions (a multiple of 8 up to 512 is needed)", m->head_dim);
     if ((int64_t)m->n_head * m->head_dim > 1 << 20)

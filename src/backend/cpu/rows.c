@@ -1,0 +1,141 @@
+/* rows: operations whose output row depends on the same row of their inputs alone, so chunks of tokens need no barrier. */
+#include "backend/cpu/cpu.h"
+#include "base/fmath.h"
+
+#include <string.h>
+
+static float *rows_of(const struct run *r, int value)
+{
+    return (float *)(void *)(r->p->mem + r->p->value[value].offset);
+}
+
+static float *row_at(const struct run *r, int value, int t)
+{
+    return rows_of(r, value) + (size_t)t * (size_t)r->p->graph->value[value].width;
+}
+
+static size_t row_width(const struct run *r, const struct micro *m)
+{
+    return (size_t)r->p->graph->value[m->out].width;
+}
+
+static void rows_embed(const struct run *r, const struct micro *m, int t0, int t1)
+{
+    int i = m->node->w[0];
+    const struct graph_weight *w = &r->p->graph->weight[i];
+    const struct packed *p = &r->p->weights->packed[i];
+    size_t k = (size_t)w->k;
+    for (int t = t0; t < t1; t++) {
+        size_t row = (size_t)r->in->token[t];
+        if (w->use == WEIGHT_LINEAR) {
+            r->b->kernels.linear[w->dtype].unpack_row(row_at(r, m->out, t), p->data, row, k);
+        } else {
+            const struct dtype_info *d = dtype_info(w->dtype);
+            d->decode(row_at(r, m->out, t), p->data + row * (k / d->block * d->bytes), k);
+        }
+    }
+}
+
+static void rows_select(const struct run *r, const struct micro *m, int t0, int t1)
+{
+    for (int t = t0; t < t1; t++)
+        memcpy(row_at(r, m->out, t), row_at(r, m->a, r->in->wanted[t]), row_width(r, m) * sizeof(float));
+}
+
+static void rows_rmsnorm(const struct run *r, const struct micro *m, int t0, int t1)
+{
+    size_t n = (size_t)r->p->graph->weight[m->node->w[0]].k, width = row_width(r, m);
+    const float *w = (const float *)(const void *)r->p->weights->packed[m->node->w[0]].data;
+    for (int t = t0; t < t1; t++)
+        for (size_t i = 0; i < width; i += n)
+            r->b->kernels.rmsnorm(row_at(r, m->out, t) + i, row_at(r, m->a, t) + i, w, n, m->node->f);
+}
+
+static void rows_rope(const struct run *r, const struct micro *m, int t0, int t1)
+{
+    const struct plan *p = r->p;
+    size_t width = row_width(r, m), d = (size_t)m->node->head_dim;
+    const float *cs = (const float *)(const void *)(p->mem + p->rope_off);
+    size_t stride = 2 * (size_t)p->rope_half;
+    for (int t = t0; t < t1; t++) {
+        float *x = row_at(r, m->out, t);
+        if (x != row_at(r, m->a, t))
+            memcpy(x, row_at(r, m->a, t), width * sizeof(float));
+        const float *row = cs + ((size_t)m->node->rope_table * (size_t)p->max_tok + (size_t)t) * stride;
+        for (size_t i = 0; i < width; i += d)
+            r->b->kernels.rope(x + i, row, d, m->node->neox);
+    }
+}
+
+static void rows_add(const struct run *r, const struct micro *m, int t0, int t1)
+{
+    size_t n = row_width(r, m) * (size_t)(t1 - t0);
+    r->b->kernels.add(row_at(r, m->out, t0), row_at(r, m->a, t0), row_at(r, m->b, t0), n);
+}
+
+static void rows_scale(const struct run *r, const struct micro *m, int t0, int t1)
+{
+    size_t n = row_width(r, m) * (size_t)(t1 - t0);
+    r->b->kernels.scale(row_at(r, m->out, t0), row_at(r, m->a, t0), m->node->f, n);
+}
+
+static void rows_swiglu(const struct run *r, const struct micro *m, int t0, int t1)
+{
+    size_t n = row_width(r, m) * (size_t)(t1 - t0);
+    r->b->kernels.silu_mul(row_at(r, m->out, t0), row_at(r, m->a, t0), row_at(r, m->b, t0), n);
+}
+
+static void rows_geglu(const struct run *r, const struct micro *m, int t0, int t1)
+{
+    size_t n = row_width(r, m) * (size_t)(t1 - t0);
+    r->b->kernels.gelu_mul(row_at(r, m->out, t0), row_at(r, m->a, t0), row_at(r, m->b, t0), n);
+}
+
+micro_fn rows_op(enum graph_op op)
+{
+    static const micro_fn table[OP_COUNT] = {
+        [OP_EMBED] = rows_embed, [OP_SELECT] = rows_select, [OP_RMSNORM] = rows_rmsnorm, [OP_ROPE] = rows_rope,
+        [OP_ADD] = rows_add,     [OP_SCALE] = rows_scale,   [OP_SWIGLU] = rows_swiglu,   [OP_GEGLU] = rows_geglu,
+    };
+    return table[op];
+}
+
+/* Cosines and sines of every token's position, for every RoPE table of the graph: [table][token][cos d/2, sin d/2]. */
+void rows_rope_table(const struct run *r, const struct micro *m, int t0, int t1)
+{
+    (void)m;
+    const struct plan *p = r->p;
+    size_t stride = 2 * (size_t)p->rope_half;
+    for (int table = 0; table < p->graph->n_rope; table++)
+        for (int t = t0; t < t1; t++) {
+            int half = p->rope_dim[table] / 2;
+            float *cs = (float *)(void *)(p->mem + p->rope_off) + ((size_t)table * (size_t)p->max_tok + (size_t)t) * stride;
+            for (int i = 0; i < half; i++) {
+                double s, c;
+                fm_sincos(r->in->pos[t] * p->rope_freq[table * p->rope_half + i], &s, &c);
+                cs[i] = (float)c;
+                cs[half + i] = (float)s;
+            }
+        }
+}
+
+void rows_quantise(const struct run *r, const struct micro *m, int t0, int t1)
+{
+    const struct act *a = &r->p->act[m->act];
+    size_t k = (size_t)r->p->graph->value[m->a].width;
+    size_t n = (size_t)(m->wanted ? r->in->n_wanted : r->in->n_tok);
+    r->b->kernels.act_quantize(r->p->mem + a->slot.offset, rows_of(r, m->a), k, k, n, (size_t)t0, (size_t)t1, a->wide);
+}
+
+void rows_kv_store(const struct run *r, const struct micro *m, int t0, int t1)
+{
+    const struct graph_kv_layer *l = &r->p->graph->kv[m->node->layer];
+    size_t d = (size_t)l->head_dim, head_bytes = d * KERNEL_PAGE * sizeof(uint16_t);
+    for (int t = t0; t < t1; t++) {
+        size_t pos = (size_t)r->in->pos[t];
+        uint8_t *page = r->in->seqs[r->in->seq[t]].pages[pos / KERNEL_PAGE];
+        for (size_t h = 0; h < (size_t)l->n_kv_head; h++)
+            r->b->kernels.kv_store(page, l->k_off + h * head_bytes, l->v_off + h * head_bytes, row_at(r, m->b, t) + h * d,
+                                   row_at(r, m->c, t) + h * d, d, pos % KERNEL_PAGE);
+    }
+}

@@ -1,0 +1,282 @@
+/* run: one step of the engine: all workers walk the plan's steps together, taking pieces of each from a shared counter and
+ * meeting at a barrier after it. Which worker computes a piece never shows in the result. */
+#include "backend/cpu/cpu.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+static float *run_value(const struct run *r, int value)
+{
+    if (value == r->p->graph->logits)
+        return r->logits;
+    return (float *)(void *)(r->p->mem + r->p->value[value].offset);
+}
+
+static uint8_t *run_scratch(const struct run *r, int thread)
+{
+    return r->p->mem + r->p->scratch_off + (size_t)thread * r->p->scratch_bytes;
+}
+
+/* ---- row operations ---- */
+
+static void run_rows(const struct run *r, int step)
+{
+    const struct step *s = &r->p->step[step];
+    size_t n = (size_t)(s->wanted ? r->in->n_wanted : r->in->n_tok), begin, end;
+    while (pool_take(&r->work[step], n, KERNEL_TOK, &begin, &end))
+        for (int i = 0; i < s->n; i++) {
+            const struct micro *m = &r->p->micro[s->first + i];
+            m->row(r, m, (int)begin, (int)end);
+        }
+}
+
+/* ---- linear layers ---- */
+
+/* How one step's matrices are cut: chunks of row groups, each for tiles of tokens (tiles vary fastest: a chunk of weights is
+ * used while it is in the cache). */
+struct cut {
+    size_t groups, tokens;
+};
+
+static size_t run_groups(const struct run *r, const struct micro *m)
+{
+    return ((size_t)r->p->graph->value[m->out].width + KERNEL_MR - 1) / KERNEL_MR;
+}
+
+static struct cut run_cut(const struct run *r, const struct step *s, size_t n_tok, int n_threads)
+{
+    size_t total = 0;
+    for (int i = 0; i < s->n; i++)
+        total += run_groups(r, &r->p->micro[s->first + i]);
+    struct cut c = {.tokens = 64};
+    c.groups = total / ((size_t)n_threads * 12);
+    if (n_tok > 16 && c.groups > 8)
+        c.groups = 8;
+    if (c.groups < 1)
+        c.groups = 1;
+    return c;
+}
+
+static void run_matmul(const struct run *r, const struct micro *m, const struct linear_args *part, int thread)
+{
+    const struct graph *g = r->p->graph;
+    const struct graph_node *n = m->node;
+    const struct graph_weight *w = &g->weight[n->w[0]];
+    struct linear_args a = *part;
+    a.w = r->p->weights->packed[n->w[0]].data;
+    a.act = m->act >= 0 ? (const void *)(r->p->mem + r->p->act[m->act].slot.offset) : run_value(r, m->a);
+    a.bias = n->w[1] >= 0 ? (const float *)(const void *)r->p->weights->packed[n->w[1]].data : NULL;
+    a.y = run_value(r, m->out);
+    a.scratch = run_scratch(r, thread);
+    a.k = (size_t)w->k;
+    a.n_rows = a.ldy = (size_t)w->rows;
+    a.wide = n->wide;
+    r->b->kernels.linear[w->dtype].mul(&a);
+}
+
+static void run_matmuls(const struct run *r, int step, int thread, int n_threads)
+{
+    const struct step *s = &r->p->step[step];
+    size_t n_tok = (size_t)(s->wanted ? r->in->n_wanted : r->in->n_tok);
+    struct cut cut = run_cut(r, s, n_tok, n_threads);
+    size_t tiles = (n_tok + cut.tokens - 1) / cut.tokens, n_item = 0, begin, end;
+    for (int i = 0; i < s->n; i++)
+        n_item += (run_groups(r, &r->p->micro[s->first + i]) + cut.groups - 1) / cut.groups * tiles;
+    while (pool_take(&r->work[step], n_item, 1, &begin, &end)) {
+        size_t item = begin;
+        for (int i = 0; i < s->n; i++) {
+            const struct micro *m = &r->p->micro[s->first + i];
+            size_t groups = run_groups(r, m), items = (groups + cut.groups - 1) / cut.groups * tiles;
+            if (item >= items) {
+                item -= items;
+                continue;
+            }
+            struct linear_args part = {.g0 = item / tiles * cut.groups, .t0 = item % tiles * cut.tokens, .n_tok = n_tok};
+            part.g1 = part.g0 + cut.groups < groups ? part.g0 + cut.groups : groups;
+            part.t1 = part.t0 + cut.tokens < n_tok ? part.t0 + cut.tokens : n_tok;
+            run_matmul(r, m, &part, thread);
+            break;
+        }
+    }
+}
+
+/* ---- attention ---- */
+
+static void run_attn_item(const struct run *r, const struct micro *m, const struct attn_item *it, int head, int thread)
+{
+    const struct graph_node *n = m->node;
+    const struct graph_kv_layer *l = &r->p->graph->kv[n->layer];
+    size_t d = (size_t)n->head_dim, row = (size_t)n->n_head * d, head_bytes = d * KERNEL_PAGE * sizeof(uint16_t);
+    int group = n->n_head / n->n_kv_head, n_q = 0;
+    uint8_t *scratch = run_scratch(r, thread);
+    const float **q = (const float **)(void *)scratch;
+    float **out = (float **)(void *)(scratch + CPU_QUERY_ROWS * sizeof(void *));
+    int32_t *pos = (int32_t *)(void *)(scratch + CPU_QUERY_ROWS * 2 * sizeof(void *));
+    for (int t = it->t0; t < it->t0 + it->n; t++)
+        for (int h = 0; h < group; h++, n_q++) {
+            size_t at = (size_t)t * row + (size_t)(head * group + h) * d;
+            q[n_q] = run_value(r, m->a) + at;
+            out[n_q] = run_value(r, m->out) + at;
+            pos[n_q] = r->in->pos[t];
+        }
+    struct attn_args a = {.q = q, .out = out, .pos = pos, .n_q = (size_t)n_q, .head_dim = d, .window = n->window};
+    a.pages = (const uint8_t *const *)r->in->seqs[r->in->seq[it->t0]].pages;
+    a.k_off = l->k_off + (size_t)head * head_bytes;
+    a.v_off = l->v_off + (size_t)head * head_bytes;
+    a.scratch = scratch + CPU_QUERY_ROWS * 32;
+    r->b->kernels.attn(&a);
+}
+
+static void run_attn(const struct run *r, int step, int thread)
+{
+    const struct micro *m = &r->p->micro[r->p->step[step].first];
+    size_t heads = (size_t)m->node->n_kv_head, n = (size_t)r->n_items * heads, begin, end;
+    while (pool_take(&r->work[step], n, 1, &begin, &end)) {
+        size_t i = n - 1 - begin; /* late positions see most keys: start with them, end with small pieces */
+        run_attn_item(r, m, &r->items[i / heads], (int)(i % heads), thread);
+    }
+}
+
+/* Cuts the batch's tokens into tiles of one sequence each, at most CPU_QUERY_ROWS query rows per KV head. */
+static int run_items(const struct batch *in, int query_tokens, struct attn_item *items)
+{
+    int n = 0;
+    for (int t = 0; t < in->n_tok;) {
+        int len = 1;
+        while (len < query_tokens && t + len < in->n_tok && in->seq[t + len] == in->seq[t])
+            len++;
+        items[n++] = (struct attn_item){t, len};
+        t += len;
+    }
+    return n;
+}
+
+/* ---- the walk ---- */
+
+static void run_worker(void *arg, int thread, int n_threads)
+{
+    struct run *r = arg;
+    for (int s = 0; s < r->p->n_step; s++) {
+        const struct step *step = &r->p->step[s];
+        if (step->wanted && !r->in->n_wanted)
+            return;
+        if (thread == 0 && step->poll && r->in->cancelled && r->in->cancelled(r->in->cancel_arg))
+            atomic_store(&r->stop, 1);
+        if (step->kind == MICRO_ROW)
+            run_rows(r, s);
+        else if (step->kind == MICRO_MATMUL)
+            run_matmuls(r, s, thread, n_threads);
+        else
+            run_attn(r, s, thread);
+        pool_barrier(r->b->pool);
+        if (atomic_load_explicit(&r->stop, memory_order_relaxed))
+            return;
+    }
+}
+
+static int run_check(const struct plan *p, const struct batch *in, struct err *e)
+{
+    if (in->n_tok < 1 || in->n_tok > p->max_tok || in->n_wanted < 0 || in->n_wanted > p->max_wanted)
+        return err_set(e, ERR_RANGE, "a step of %d tokens and %d wanted rows; the plan has room for %d and %d", in->n_tok,
+                       in->n_wanted, p->max_tok, p->max_wanted);
+    for (int t = 0; t < in->n_tok; t++)
+        if (in->token[t] < 0 || in->token[t] >= p->graph->n_vocab)
+            return err_set(e, ERR_RANGE, "token id %d is outside the vocabulary of %d", in->token[t], p->graph->n_vocab);
+    return 0;
+}
+
+int backend_run(struct backend *b, struct plan *p, const struct batch *in, float *logits, struct err *e)
+{
+    int rc = run_check(p, in, e);
+    if (rc)
+        return rc;
+    struct run r = {.b = b, .p = p, .in = in, .logits = logits, .work = p->work, .items = p->items};
+    memset(p->work, 0, (size_t)p->n_step * sizeof *p->work);
+    r.n_items = run_items(in, p->query_tokens, p->items);
+    pool_run(b->pool, run_worker, &r);
+    return atomic_load(&r.stop) ? err_set(e, ERR_CANCELLED, "the step was cancelled") : 0;
+}
+
+/* ---- backend and plans as objects ---- */
+
+int backend_new(struct backend **out, const struct backend_opts *o, struct err *e)
+{
+    struct backend *b = mem_calloc(1, sizeof *b);
+    if (!b)
+        return err_set(e, ERR_NOMEM, "out of memory for the backend");
+    int rc = pool_new(&b->pool, o->n_threads, e);
+    if (rc) {
+        mem_free(b);
+        return rc;
+    }
+    b->n_threads = pool_threads(b->pool);
+    kernels_init(&b->kernels, cpu_features() & o->cpu_mask);
+    *out = b;
+    return 0;
+}
+
+void backend_free(struct backend *b)
+{
+    if (!b)
+        return;
+    pool_free(b->pool);
+    mem_free(b);
+}
+
+int backend_threads(const struct backend *b)
+{
+    return b->n_threads;
+}
+
+struct pool *backend_pool(struct backend *b)
+{
+    return b->pool;
+}
+
+const struct kernels *backend_kernels(const struct backend *b)
+{
+    return &b->kernels;
+}
+
+size_t backend_plan_bytes(const struct backend *b, const struct graph *g, int max_tok, int max_wanted)
+{
+    struct plan p = {.graph = g, .max_tok = max_tok, .max_wanted = max_wanted};
+    int rc = plan_compile(&p, &b->kernels, b->n_threads, NULL);
+    plan_done(&p);
+    return rc ? 0 : p.mem_bytes;
+}
+
+int backend_plan(struct backend *b, const struct graph *g, const struct weights *w, int max_tok, int max_wanted,
+                 struct ledger_owner *owner, struct plan **out, struct err *e)
+{
+    if (max_tok < 1 || max_wanted < 1)
+        return err_set(e, ERR_RANGE, "a plan for %d tokens and %d wanted rows", max_tok, max_wanted);
+    struct plan *p = mem_calloc(1, sizeof *p);
+    if (!p)
+        return err_set(e, ERR_NOMEM, "out of memory for a plan");
+    *p = (struct plan){.graph = g, .weights = w, .max_tok = max_tok, .max_wanted = max_wanted, .owner = owner};
+    void *mem = NULL;
+    int rc = plan_compile(p, &b->kernels, b->n_threads, e);
+    if (!rc)
+        rc = ledger_alloc(owner, p->mem_bytes, &mem, e);
+    if (rc) {
+        p->mem = NULL;
+        backend_plan_free(p);
+        return rc;
+    }
+    p->mem = mem;
+    p->work = (struct pool_work *)(void *)(p->mem + p->work_off);
+    p->items = (struct attn_item *)(void *)(p->mem + p->items_off);
+    *out = p;
+    return 0;
+}
+
+void backend_plan_free(struct plan *p)
+{
+    if (!p)
+        return;
+    if (p->mem)
+        ledger_dealloc(p->owner, p->mem, p->mem_bytes);
+    plan_done(p);
+    mem_free(p);
+}
