@@ -51,7 +51,7 @@ static int file_read(int fd, char *dst, uint64_t from, uint64_t to, struct err *
         if (n < 0)
             return err_errno(e, "cannot read");
         if (n == 0)
-            return err_set(e, ERR_FORMAT, "file shrank while it was read");
+            return err_set(e, ERR_FORMAT, "file shrank while being read");
         from += (uint64_t)n;
     }
     return 0;
