@@ -4,6 +4,7 @@
 #define HEARTH_BASE_CPU_H
 #include <stddef.h>
 
+/* HEARTH_CPU_MASK=ref|avx2|avx512|neon in the environment takes features away from every program of the project. */
 enum cpu_feature { /* bits; each level of kernels names the ones it needs */
     CPU_AVX2 = 1 << 0,   /* AVX2 + FMA + F16C, ymm state enabled */
     CPU_AVX512 = 1 << 1, /* F, BW, DQ, VL, VNNI, zmm state enabled (implies CPU_AVX2) */

@@ -1,0 +1,196 @@
+/* pool: workers, the barrier they meet at, and how they sleep.
+ *
+ * A run is published by adding one to `run` (the futex word). Workers spin on it for some microseconds, then sleep in the
+ * kernel; the caller wakes them only if one said that it sleeps. `asleep` and `run` are written and read in opposite order on
+ * the two sides with sequential consistency, so either the caller sees the sleeper or the sleeper sees the new run. The end
+ * of a run is the same barrier as inside a run. When there are more workers than cores nobody spins: yielding at once lets the
+ * one who is missing arrive. */
+#include "base/pool.h"
+#include "base/cpu.h"
+#include "base/mem.h"
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { POOL_MAX = 1024, POOL_SPIN = 4000 };
+
+struct pool_worker {
+    struct pool *pool;
+    pthread_t id;
+    int index;
+};
+
+struct pool {
+    int n, spin;
+    pool_fn fn;
+    void *arg;
+    bool stop;
+    struct pool_worker *workers; /* [n], 0 is the caller and has no thread of its own */
+    void *block;                 /* what mem_alloc gave: the pool lies inside, aligned */
+    _Alignas(64) atomic_uint run;
+    atomic_int asleep;
+    _Alignas(64) atomic_int arrived;
+    _Alignas(64) atomic_uint phase;
+};
+
+static inline void pool_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+void pool_barrier(struct pool *p)
+{
+    if (p->n == 1)
+        return;
+    unsigned phase = atomic_load_explicit(&p->phase, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel) == p->n - 1) {
+        atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&p->phase, phase + 1, memory_order_release);
+        return;
+    }
+    for (int i = 0; atomic_load_explicit(&p->phase, memory_order_acquire) == phase; i++) {
+        if (i < p->spin)
+            pool_pause();
+        else
+            sched_yield();
+    }
+}
+
+/* Returns the number of the next run after `seen`. */
+static unsigned pool_wait_run(struct pool *p, unsigned seen)
+{
+    unsigned now;
+    for (int i = 0; i < p->spin; i++) {
+        if ((now = atomic_load_explicit(&p->run, memory_order_acquire)) != seen)
+            return now;
+        pool_pause();
+    }
+    atomic_fetch_add(&p->asleep, 1);
+    while ((now = atomic_load(&p->run)) == seen)
+        syscall(SYS_futex, &p->run, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    atomic_fetch_sub(&p->asleep, 1);
+    return now;
+}
+
+static void pool_publish(struct pool *p)
+{
+    atomic_fetch_add(&p->run, 1);
+    if (atomic_load(&p->asleep) > 0)
+        syscall(SYS_futex, &p->run, FUTEX_WAKE_PRIVATE, POOL_MAX, NULL, NULL, 0);
+}
+
+static void *pool_main(void *arg)
+{
+    struct pool_worker *w = arg;
+    struct pool *p = w->pool;
+    unsigned seen = 0;
+    for (;;) {
+        seen = pool_wait_run(p, seen);
+        if (p->stop)
+            return NULL;
+        p->fn(p->arg, w->index, p->n);
+        pool_barrier(p);
+    }
+}
+
+void pool_run(struct pool *p, pool_fn fn, void *arg)
+{
+    if (p->n == 1) {
+        fn(arg, 0, 1);
+        return;
+    }
+    p->fn = fn;
+    p->arg = arg;
+    pool_publish(p);
+    fn(arg, 0, p->n);
+    pool_barrier(p);
+}
+
+/* Workers leave every signal to the threads that expect them. */
+static int pool_start(struct pool *p, int index)
+{
+    struct pool_worker *w = &p->workers[index];
+    *w = (struct pool_worker){.pool = p, .index = index};
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int rc = pthread_create(&w->id, NULL, pool_main, w);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (rc == 0) {
+        char name[16];
+        snprintf(name, sizeof name, "hearth-w%hd", (short)index);
+        pthread_setname_np(w->id, name);
+    }
+    return rc;
+}
+
+static void pool_stop(struct pool *p, int started)
+{
+    p->stop = true;
+    pool_publish(p);
+    for (int i = 1; i < started; i++)
+        pthread_join(p->workers[i].id, NULL);
+    mem_free(p->workers);
+    mem_free(p->block);
+}
+
+int pool_new(struct pool **out, int n_threads, struct err *e)
+{
+    *out = NULL;
+    int cores = cpu_count();
+    int n = n_threads ? n_threads : cores < POOL_MAX ? cores : POOL_MAX;
+    if (n < 1 || n > POOL_MAX)
+        return err_set(e, ERR_RANGE, "%d threads asked for, 1 to %d are possible", n_threads, POOL_MAX);
+    void *block = mem_calloc(1, sizeof(struct pool) + 64);
+    struct pool_worker *workers = mem_calloc((size_t)n, sizeof *workers);
+    if (!block || !workers) {
+        mem_free(block);
+        mem_free(workers);
+        return err_set(e, ERR_NOMEM, "out of memory for %d threads", n);
+    }
+    struct pool *p = (struct pool *)(((uintptr_t)block + 63) & ~(uintptr_t)63);
+    p->n = n;
+    p->spin = n <= cores ? POOL_SPIN : 1;
+    p->workers = workers;
+    p->block = block;
+    for (int i = 1; i < n; i++) {
+        int rc = pool_start(p, i);
+        if (rc) {
+            pool_stop(p, i);
+            return err_set(e, ERR_NOMEM, "cannot start thread %d of %d (error %d of the system)", i + 1, n, rc);
+        }
+    }
+    *out = p;
+    return 0;
+}
+
+void pool_free(struct pool *p)
+{
+    if (p)
+        pool_stop(p, p->n);
+}
+
+int pool_threads(const struct pool *p)
+{
+    return p->n;
+}
+
+int pool_take(struct pool_work *w, size_t n, size_t chunk, size_t *begin, size_t *end)
+{
+    size_t at = atomic_fetch_add_explicit(&w->next, chunk, memory_order_relaxed);
+    if (at >= n)
+        return 0;
+    *begin = at;
+    *end = n - at < chunk ? n : at + chunk;
+    return 1;
+}
