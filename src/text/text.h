@@ -37,6 +37,7 @@ int32_t tokenizer_bos(const struct tokenizer *t); /* -1: none */
 int32_t tokenizer_eos(const struct tokenizer *t);
 bool tokenizer_is_eog(const struct tokenizer *t, int32_t id); /* ends a generation: eos, eot, <|im_end|>, <end_of_turn>, ... */
 bool tokenizer_is_special(const struct tokenizer *t, int32_t id); /* control token: never shown */
+bool tokenizer_drops_space(const struct tokenizer *t); /* the text begins with a space of the tokeniser's own making */
 int32_t tokenizer_find(const struct tokenizer *t, const char *piece, size_t n); /* exact vocabulary entry, -1 if none */
 
 /* Incremental detokeniser: holds back bytes of an unfinished character. One per stream. */
