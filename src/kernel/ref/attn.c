@@ -1,0 +1,92 @@
+/* ref/attn: attention of one KV head, the definition. Per query row, for each segment of 512 absolute positions that it sees:
+ *     s[j] = chain over d of fmaf(q[d], K[d][j])            m = largest s
+ *     p[j] = fm_expf(s[j] - m)                               l = 16 lanes by j % 16, j ascending, then the fixed tree
+ *     o[d] = chain over j ascending of fmaf(p[j], V[j][d])
+ * and the segments are merged in ascending order:
+ *     M' = max(M, m)   a = fm_expf(M - M')   b = fm_expf(m - M')   L = fmaf(L, a, l * b)   O = fmaf(O, a, o * b)
+ * At the end out = O * (1 / L). Positions outside the window are never touched. */
+#include "base/fmath.h"
+#include "kernel/ref/ref.h"
+#include <math.h>
+#include <string.h>
+
+static float half_at(const uint8_t *page, size_t off, size_t i)
+{
+    uint16_t h;
+    memcpy(&h, page + off + 2 * i, sizeof h);
+    return f16_to_f32(h);
+}
+
+/* Keys [lo, hi] of one segment; s has room for 512, o for head_dim. */
+static void segment(const struct attn_args *a, const float *q, size_t lo, size_t hi, float *s, float *o, float *m, float *l)
+{
+    float lane[16] = {0};
+    *m = -INFINITY;
+    for (size_t j = lo; j <= hi; j++) {
+        float dot = 0;
+        for (size_t d = 0; d < a->head_dim; d++)
+            dot = fmaf(q[d], half_at(a->pages[j / KERNEL_PAGE], a->k_off, d * KERNEL_PAGE + j % KERNEL_PAGE), dot);
+        s[j % KERNEL_SEGMENT] = dot;
+        *m = dot > *m ? dot : *m;
+    }
+    memset(o, 0, a->head_dim * sizeof *o);
+    for (size_t j = lo; j <= hi; j++) {
+        float p = fm_expf(s[j % KERNEL_SEGMENT] - *m);
+        lane[j % 16] += p;
+        for (size_t d = 0; d < a->head_dim; d++)
+            o[d] = fmaf(p, half_at(a->pages[j / KERNEL_PAGE], a->v_off, j % KERNEL_PAGE * a->head_dim + d), o[d]);
+    }
+    *l = ref_tree16(lane);
+}
+
+static void attn(const struct attn_args *a)
+{
+    float *s = a->scratch, *o = s + KERNEL_SEGMENT, *sum = o + a->head_dim;
+    for (size_t i = 0; i < a->n_q; i++) {
+        size_t last = (size_t)a->pos[i], first = 0;
+        if (a->window > 0 && a->pos[i] >= a->window)
+            first = (size_t)(a->pos[i] - a->window + 1);
+        float top = 0, len = 0;
+        for (size_t lo = first; lo <= last; lo = (lo / KERNEL_SEGMENT + 1) * KERNEL_SEGMENT) {
+            size_t end = (lo / KERNEL_SEGMENT + 1) * KERNEL_SEGMENT - 1;
+            float m, l;
+            segment(a, a->q[i], lo, end < last ? end : last, s, o, &m, &l);
+            if (lo == first) {
+                top = m;
+                len = l;
+                memcpy(sum, o, a->head_dim * sizeof *o);
+                continue;
+            }
+            float up = m > top ? m : top, ka = fm_expf(top - up), kb = fm_expf(m - up);
+            top = up;
+            len = fmaf(len, ka, l * kb);
+            for (size_t d = 0; d < a->head_dim; d++)
+                sum[d] = fmaf(sum[d], ka, o[d] * kb);
+        }
+        float inv = 1.0f / len;
+        for (size_t d = 0; d < a->head_dim; d++)
+            a->out[i][d] = sum[d] * inv;
+    }
+}
+
+static size_t attn_scratch(size_t n_q, size_t head_dim)
+{
+    (void)n_q;
+    return (KERNEL_SEGMENT + 2 * head_dim) * sizeof(float);
+}
+
+static void kv_store(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim, size_t slot)
+{
+    for (size_t d = 0; d < head_dim; d++) {
+        uint16_t hk = f32_to_f16(k[d]), hv = f32_to_f16(v[d]);
+        memcpy(block + k_off + 2 * (d * KERNEL_PAGE + slot), &hk, sizeof hk);
+        memcpy(block + v_off + 2 * (slot * head_dim + d), &hv, sizeof hv);
+    }
+}
+
+void ref_init_attn(struct kernels *k)
+{
+    k->attn_scratch = attn_scratch;
+    k->attn = attn;
+    k->kv_store = kv_store;
+}

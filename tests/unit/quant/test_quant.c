@@ -1,0 +1,163 @@
+/* Every dtype against golden vectors of the formats' reference implementation, bit for bit; the scalar codecs over their whole
+ * range; encoders by the error they may make. */
+#include "../check.h"
+#include "golden.h"
+#include "quant/quant.h"
+#include <math.h>
+
+static unsigned bits(float f)
+{
+    unsigned u;
+    memcpy(&u, &f, sizeof u);
+    return u;
+}
+
+static float from_bits(unsigned u)
+{
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+static void decode_equals_reference(void)
+{
+    int covered = 0;
+    for (size_t i = 0; i < sizeof GOLDEN / sizeof *GOLDEN; i++) {
+        enum dtype t;
+        float got[512];
+        CHECK_INT(dtype_from_name(GOLDEN[i].name, &t), 0);
+        covered |= 1 << t;
+        dtype_info(t)->decode(got, GOLDEN[i].src, GOLDEN[i].n);
+        for (unsigned j = 0; j < GOLDEN[i].n; j++)
+            if (bits(got[j]) != GOLDEN[i].want[j]) {
+                fprintf(stderr, "%s element %u: %a, wanted %a\n", GOLDEN[i].name, j, (double)got[j], (double)from_bits(GOLDEN[i].want[j]));
+                CHECK(!"decode differs");
+                break;
+            }
+    }
+    CHECK_INT(covered | 1 << DT_F32, (1 << DT_COUNT) - 1);
+}
+
+static void f16_all_values(void)
+{
+    for (unsigned h = 0; h < 65536; h++) {
+        float f = f16_to_f32((uint16_t)h);
+        unsigned e = h >> 10 & 31, m = h & 1023;
+        double want = e == 31 ? (m ? NAN : INFINITY) : e ? ldexp(1024 + m, (int)e - 25) : ldexp(m, -24);
+        if (h & 0x8000)
+            want = -want;
+        if (isnan(want)) {
+            CHECK(isnan(f) && isnan(f16_to_f32(f32_to_f16(f))));
+            continue;
+        }
+        CHECK(f == (float)want && !signbit(f) == !(h & 0x8000));
+        CHECK_INT(f32_to_f16(f), h);
+        if (e == 31)
+            continue;
+        float up = f16_to_f32((uint16_t)(h + 1)); /* halfway to the next value: ties go to the even mantissa */
+        float mid = e == 30 && m == 1023 ? (h & 0x8000 ? -65520.0f : 65520.0f) : (float)(((double)f + (double)up) / 2);
+        unsigned even = h & 1 ? h + 1 : h;
+        CHECK_INT(f32_to_f16(mid), even);
+        CHECK_INT(f32_to_f16(nextafterf(mid, h & 0x8000 ? -INFINITY : INFINITY)), h + 1);
+        CHECK_INT(f32_to_f16(nextafterf(mid, 0)), h);
+    }
+}
+
+static void bf16_rounds_to_even(void)
+{
+    CHECK_INT(f32_to_bf16(from_bits(0x3f808000)), 0x3f80);
+    CHECK_INT(f32_to_bf16(from_bits(0x3f818000)), 0x3f82);
+    CHECK_INT(f32_to_bf16(from_bits(0x3f808001)), 0x3f81);
+    CHECK_INT(f32_to_bf16(from_bits(0x7f7fffff)), 0x7f80);
+    CHECK(isnan(bf16_to_f32(f32_to_bf16(from_bits(0x7f800001)))));
+    for (unsigned h = 0; h < 65536; h++)
+        if ((h & 0x7fff) <= 0x7f80)
+            CHECK_INT(f32_to_bf16(bf16_to_f32((uint16_t)h)), h);
+}
+
+static void table_is_complete(void)
+{
+    for (int t = 0; t < DT_COUNT; t++) {
+        const struct dtype_info *d = dtype_info((enum dtype)t);
+        enum dtype back;
+        CHECK(d->name && d->decode && d->encode && d->block && d->bytes);
+        CHECK(dtype_from_gguf(d->gguf_id, &back, NULL) == 0 && (int)back == t);
+        CHECK(dtype_from_name(d->name, &back) == 0 && (int)back == t);
+    }
+    enum dtype t;
+    struct err e;
+    CHECK_INT(dtype_from_gguf(39, &t, &e), ERR_UNSUPPORTED);
+    CHECK(strstr(e.msg, "39") != NULL);
+    CHECK(dtype_from_name("Q9_9", &t) < 0);
+}
+
+static void row_bytes_refuse_nonsense(void)
+{
+    uint64_t n = 0;
+    struct err e;
+    CHECK_INT(dtype_row_bytes(DT_Q4_K, 1536, &n, &e), 0);
+    CHECK_INT(n, 864);
+    CHECK_INT(dtype_row_bytes(DT_Q4_K, 1500, &n, &e), ERR_FORMAT);
+    CHECK_INT(dtype_row_bytes(DT_F32, UINT64_MAX / 2, &n, &e), ERR_FORMAT);
+    CHECK_INT(dtype_row_bytes(DT_Q8_0, UINT64_MAX - 31, &n, &e), ERR_FORMAT);
+    CHECK_INT(dtype_row_bytes(DT_F32, 0, &n, &e), 0);
+    CHECK_INT(n, 0);
+}
+
+/* Relative error an encoder may make on Gaussian-like data (the formats' published figures, with room). */
+static void encode_is_close(void)
+{
+    static const double limit[DT_COUNT] = {[DT_F32] = 0, [DT_F16] = 3e-4, [DT_BF16] = 3e-3, [DT_Q4_0] = 0.1, [DT_Q4_1] = 0.1,
+        [DT_Q5_0] = 0.05, [DT_Q5_1] = 0.05, [DT_Q8_0] = 0.007, [DT_Q4_K] = 0.085, [DT_Q5_K] = 0.042, [DT_Q6_K] = 0.022};
+    enum { N = 8192 };
+    static float x[N], y[N];
+    static unsigned char enc[N * 4];
+    unsigned s = 1;
+    for (int i = 0; i < N; i++) {
+        double v = 0;
+        for (int j = 0; j < 12; j++) {
+            s = s * 1664525u + 1013904223u;
+            v += (double)(s >> 8) / (1 << 24) - 0.5;
+        }
+        x[i] = (float)v;
+    }
+    for (int t = 0; t < DT_COUNT; t++) {
+        double num = 0, den = 0;
+        dtype_info((enum dtype)t)->encode(enc, x, N);
+        dtype_info((enum dtype)t)->decode(y, enc, N);
+        for (int i = 0; i < N; i++) {
+            num += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
+            den += (double)x[i] * (double)x[i];
+        }
+        if (sqrt(num / den) > limit[t])
+            fprintf(stderr, "%s: error %g\n", dtype_info((enum dtype)t)->name, sqrt(num / den));
+        CHECK(sqrt(num / den) <= limit[t]);
+    }
+}
+
+static void encode_survives_anything(void)
+{
+    static const float odd[] = {0, -0.0f, INFINITY, -INFINITY, NAN, 3.4e38f, -3.4e38f, 1e-45f, 1};
+    float x[256];
+    unsigned char enc[1024];
+    for (int t = 0; t < DT_COUNT; t++)
+        for (size_t o = 0; o < sizeof odd / sizeof *odd; o++) {
+            for (int i = 0; i < 256; i++)
+                x[i] = i % 7 ? odd[o] : 0;
+            dtype_info((enum dtype)t)->encode(enc, x, 256);
+            dtype_info((enum dtype)t)->decode(x, enc, 256);
+            CHECK(o > 1 || x[1] == 0.0f);
+        }
+}
+
+int main(void)
+{
+    RUN(decode_equals_reference);
+    RUN(f16_all_values);
+    RUN(bf16_rounds_to_even);
+    RUN(table_is_complete);
+    RUN(row_bytes_refuse_nonsense);
+    RUN(encode_is_close);
+    RUN(encode_survives_anything);
+    return check_done();
+}
