@@ -26,7 +26,7 @@ struct engine_opts {
     int max_queue;          /* waiting requests; 0: 512; beyond: ERR_BUSY */
 };
 int engine_new(struct engine **out, const struct engine_opts *o, struct err *e);
-void engine_free(struct engine *g); /* cancels what runs, joins the thread */
+void engine_free(struct engine *g); /* cancels what runs, joins the thread; free requests and models before */
 
 struct engine_load {
     const char *path;       /* model file */
@@ -35,7 +35,8 @@ struct engine_load {
     int (*progress)(void *arg, uint64_t done, uint64_t total); /* non-zero cancels */
     void *progress_arg;
 };
-/* Blocking, on the caller's thread; all or nothing. One ref for the caller. */
+/* Blocking, on the caller's thread; all or nothing; several may run at once. One ref for the caller. Refused when it would take
+ * the memory that a running request may still come to need. */
 int engine_model_load(struct engine *g, const struct engine_load *a, struct engine_model **out, struct err *e);
 void engine_model_ref(struct engine_model *m);
 void engine_model_unref(struct engine_model *m); /* the last one frees weights, plan and KV once no request runs */
@@ -43,6 +44,9 @@ const struct model_info *engine_model_info(const struct engine_model *m);
 const struct model_file *engine_model_file(const struct engine_model *m); /* metadata (tokeniser, template); lives with m */
 size_t engine_model_bytes(const struct engine_model *m);  /* reserved: weights + scratch + KV now */
 int engine_model_running(const struct engine_model *m);   /* requests running or waiting */
+/* Positions (prompt and answer) that one request could hold now if all others gave their KV back; at most n_ctx. */
+int engine_model_room(const struct engine_model *m);
+size_t engine_trim(struct engine *g); /* gives unused KV blocks back to the ledger; any thread; returns bytes */
 
 struct sample_params {
     float temperature;      /* 0: greedy */
@@ -100,13 +104,15 @@ struct request_args {
     /* Called by the engine thread after events were queued for this request: must only wake someone (eventfd, condition). */
     void (*notify)(void *arg);
     void *notify_arg;
-    /* If set, receives every sampled position's raw logits [n_vocab] on the engine thread (tests, bench, golden). */
+    /* If set, receives every sampled position's raw logits [n_vocab] on the engine thread (tests, bench, golden). pos is the
+     * position of the token that was run: logits at pos choose the token at pos + 1. */
     void (*on_logits)(void *arg, int pos, const float *logits, size_t n_vocab);
     void *logits_arg;
     bool all_logits;            /* on_logits also for every prompt position */
 };
 int engine_submit(struct engine *g, const struct request_args *a, struct request **out, struct err *e);
 void request_cancel(struct request *r);  /* any thread, returns at once; noticed between layers */
+void request_finish(struct request *r);  /* the same, but it ends as FINISH_STOP: the caller has seen enough (a stop string) */
 /* Next event, in order. Waits up to timeout_ms (-1: forever, 0: poll). 1: got one, 0: none. After DONE or ERROR no more come. */
 int request_next(struct request *r, struct event *out, int timeout_ms);
 void request_free(struct request *r);    /* cancels if still running; frees when the engine has let go */

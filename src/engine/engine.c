@@ -1,0 +1,258 @@
+/* engine: the one thread that owns scheduler state, KV and plans, and the door to it. It takes requests in, looks for cancelled
+ * ones, gives the model that has had least time one step, and sleeps when there is nothing to do. */
+#include "engine/engine.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/state.h"
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+static void set_defaults(struct engine *g, const struct engine_opts *o)
+{
+    enum { CHUNK = 256, BATCH = 64, QUEUE = 512, MOST = 8192 };
+    g->ledger = o->ledger;
+    g->opts = *o;
+    if (g->opts.prefill_chunk <= 0)
+        g->opts.prefill_chunk = CHUNK;
+    if (g->opts.max_batch <= 0)
+        g->opts.max_batch = BATCH;
+    if (g->opts.max_queue <= 0)
+        g->opts.max_queue = QUEUE;
+    if (g->opts.prefill_chunk > MOST)
+        g->opts.prefill_chunk = MOST;
+    if (g->opts.max_batch > MOST)
+        g->opts.max_batch = MOST;
+    g->max_tok = g->opts.prefill_chunk > g->opts.max_batch ? g->opts.prefill_chunk : g->opts.max_batch;
+}
+
+int engine_new(struct engine **out, const struct engine_opts *o, struct err *e)
+{
+    struct engine *g = mem_calloc(1, sizeof *g);
+    if (!g)
+        return err_set(e, ERR_NOMEM, "no memory for the engine");
+    set_defaults(g, o);
+    pthread_mutex_init(&g->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&g->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    struct backend_opts bo = {.n_threads = o->n_threads, .cpu_mask = o->cpu_mask};
+    int rc = backend_new(&g->backend, &bo, e);
+    if (rc == 0)
+        rc = ledger_owner_new(g->ledger, "engine/step", &g->own_step, e);
+    if (rc == 0)
+        rc = step_init(g, e);
+    if (rc == 0 && pthread_create(&g->thread, NULL, engine_main, g) != 0)
+        rc = err_errno(e, "cannot start the engine thread");
+    if (rc < 0) {
+        engine_free(g);
+        return rc;
+    }
+    g->thread_runs = true;
+    *out = g;
+    return 0;
+}
+
+void engine_free(struct engine *g)
+{
+    if (!g)
+        return;
+    if (g->thread_runs) {
+        pthread_mutex_lock(&g->lock);
+        g->stop = true;
+        pthread_cond_signal(&g->wake);
+        pthread_mutex_unlock(&g->lock);
+        pthread_join(g->thread, NULL);
+    }
+    step_done(g);
+    ledger_owner_free(g->own_step);
+    backend_free(g->backend);
+    mem_free(g->active);
+    mem_free(g->active_sched);
+    pthread_cond_destroy(&g->wake);
+    pthread_mutex_destroy(&g->lock);
+    mem_free(g);
+}
+
+void engine_kick(struct engine *g)
+{
+    pthread_mutex_lock(&g->lock);
+    g->poke = true;
+    pthread_cond_signal(&g->wake);
+    pthread_mutex_unlock(&g->lock);
+}
+
+struct backend *engine_backend(struct engine *g)
+{
+    return g->backend;
+}
+
+void engine_stats(struct engine *g, struct engine_stats *out)
+{
+    pthread_mutex_lock(&g->lock);
+    *out = g->stats;
+    pthread_mutex_unlock(&g->lock);
+    out->n_running = atomic_load(&g->n_running);
+    out->n_waiting = atomic_load(&g->n_waiting);
+}
+
+/* ---- engine thread ---- */
+
+void engine_end(struct request *r, enum event_type type, enum finish finish, const struct err *err)
+{
+    struct engine_model *m = r->model;
+    for (size_t i = 0; i < m->n_live; i++)
+        if (m->live[i] == r) {
+            m->live[i] = m->live[--m->n_live];
+            break;
+        }
+    request_release(r, type, finish, err);
+}
+
+static double least_vtime(const struct engine *g)
+{
+    double least = 0;
+    for (size_t i = 0; i < g->n_active; i++)
+        if (i == 0 || g->active[i]->vtime < least)
+            least = g->active[i]->vtime;
+    return least;
+}
+
+/* A model with work joins the round at the time of the one that had least: idling earns no credit. */
+static int activate(struct engine *g, struct engine_model *m)
+{
+    if (m->active)
+        return 0;
+    struct engine_model **a = mem_grow(g->active, &g->cap_active, g->n_active + 1, sizeof(struct engine_model *));
+    if (!a)
+        return ERR_NOMEM;
+    g->active = a;
+    struct sched_model *s = mem_grow(g->active_sched, &g->cap_active_sched, g->n_active + 1, sizeof *s);
+    if (!s)
+        return ERR_NOMEM;
+    g->active_sched = s;
+    double least = least_vtime(g);
+    if (m->vtime < least)
+        m->vtime = least;
+    m->active = true;
+    m->starved = false;
+    engine_model_ref(m);
+    g->active[g->n_active++] = m;
+    return 0;
+}
+
+/* Without work: blocks and the larger part of the logits go back to the ledger. */
+static void deactivate(struct engine *g, size_t i)
+{
+    struct engine_model *m = g->active[i];
+    g->active[i] = g->active[--g->n_active];
+    m->active = false;
+    kv_trim(&m->kv);
+    size_t row = (size_t)m->graph->n_vocab * sizeof(float);
+    void *one;
+    if (m->logit_rows > 1 && ledger_alloc(m->own_scratch, row, &one, NULL) == 0) {
+        ledger_dealloc(m->own_scratch, m->logits, (size_t)m->logit_rows * row);
+        m->logits = one;
+        m->logit_rows = 1;
+    }
+    engine_model_unref(m);
+}
+
+static int add_live(struct engine *g, struct request *r)
+{
+    struct engine_model *m = r->model;
+    struct request **live = mem_grow(m->live, &m->cap_live, m->n_live + 1, sizeof(struct request *));
+    if (!live)
+        return ERR_NOMEM;
+    m->live = live;
+    struct sched_seq *s = mem_grow(m->sched, &m->cap_sched, m->n_live + 1, sizeof *s);
+    if (!s)
+        return ERR_NOMEM;
+    m->sched = s;
+    if (activate(g, m) < 0)
+        return ERR_NOMEM;
+    r->served = g->n_step;
+    m->live[m->n_live++] = r;
+    return 0;
+}
+
+static void take_in(struct engine *g, struct request *list)
+{
+    while (list) {
+        struct request *r = list;
+        list = r->intake;
+        if (add_live(g, r) < 0) {
+            struct err e;
+            err_set(&e, ERR_NOMEM, "no memory to queue a request");
+            request_release(r, EVENT_ERROR, FINISH_STOP, &e);
+        }
+    }
+}
+
+static void reap(struct engine *g, bool everything)
+{
+    for (size_t i = g->n_active; i-- > 0;) {
+        struct engine_model *m = g->active[i];
+        for (size_t j = m->n_live; j-- > 0;) {
+            struct request *r = m->live[j];
+            int stop = atomic_load(&r->stop);
+            if (stop != REQUEST_GO || everything)
+                engine_end(r, EVENT_DONE, stop == REQUEST_FINISH ? FINISH_STOP : FINISH_CANCELLED, NULL);
+        }
+        if (!m->n_live)
+            deactivate(g, i);
+    }
+}
+
+/* One step of one model; false when none could run for want of memory. */
+static bool run_one(struct engine *g)
+{
+    for (size_t i = 0; i < g->n_active; i++)
+        g->active_sched[i] = (struct sched_model){g->active[i]->vtime, true};
+    for (int at; (at = sched_pick_model(g->active_sched, g->n_active)) >= 0;) {
+        if (step_model(g, g->active[at]))
+            return true;
+        g->active_sched[at].runnable = false;
+    }
+    return false;
+}
+
+/* Waits for work; with work that cannot run, for 5 ms: memory comes free without a signal. */
+static struct request *wait_for_work(struct engine *g, bool stuck, bool *stop)
+{
+    pthread_mutex_lock(&g->lock);
+    if (stuck && !g->stop && !g->poke && !g->intake) {
+        uint64_t ns = clock_ns() + 5000000u;
+        struct timespec until = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+        pthread_cond_timedwait(&g->wake, &g->lock, &until);
+    }
+    while (!g->n_active && !g->stop && !g->intake)
+        pthread_cond_wait(&g->wake, &g->lock);
+    struct request *list = g->intake;
+    g->intake = g->intake_last = NULL;
+    g->poke = false;
+    *stop = g->stop;
+    pthread_mutex_unlock(&g->lock);
+    return list;
+}
+
+void *engine_main(void *arg)
+{
+    struct engine *g = arg;
+    bool stuck = false, stop = false;
+    while (!stop) {
+        take_in(g, wait_for_work(g, stuck, &stop));
+        reap(g, stop);
+        double begin = clock_s();
+        stuck = g->n_active && !run_one(g);
+        if (g->n_active) {
+            pthread_mutex_lock(&g->lock);
+            g->stats.busy_s_total += clock_s() - begin;
+            pthread_mutex_unlock(&g->lock);
+        }
+        reap(g, false);
+    }
+    return NULL;
+}

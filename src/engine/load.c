@@ -1,0 +1,244 @@
+/* load: a resident model from file to weights, plan and scratch, and back. Runs on the caller's thread; all or nothing.
+ * Also the arithmetic of promises: what is free for a load, what one request may hope for. */
+#include "base/mem.h"
+#include "engine/state.h"
+#include <stdio.h>
+#include <string.h>
+
+static size_t own_held(const struct ledger_owner *o)
+{
+    return o ? ledger_held(o) : 0;
+}
+
+size_t load_pending(const struct engine *g)
+{
+    size_t sum = 0;
+    for (const struct engine_model *m = g->models; m; m = m->next) {
+        size_t held = own_held(m->own_weights) + own_held(m->own_scratch);
+        if (m->load_need > held)
+            sum += m->load_need - held;
+    }
+    return sum;
+}
+
+static size_t kv_held(const struct engine *g)
+{
+    size_t sum = 0;
+    for (const struct engine_model *m = g->models; m; m = m->next)
+        sum += own_held(m->own_kv);
+    return sum;
+}
+
+size_t load_room_alone(const struct engine *g)
+{
+    /* blocks may be taken between the two readings: read until the KV sum stands still, so that no block counts as foreign */
+    size_t before, used;
+    int tries = 0;
+    do {
+        before = kv_held(g);
+        used = ledger_used(g->ledger);
+    } while (kv_held(g) != before && ++tries < 100);
+    size_t other = (used > before ? used - before : 0) + load_pending(g), ceiling = ledger_ceiling(g->ledger);
+    return ceiling > other ? ceiling - other : 0;
+}
+
+size_t engine_trim(struct engine *g)
+{
+    size_t bytes = 0;
+    pthread_mutex_lock(&g->lock);
+    for (struct engine_model *m = g->models; m; m = m->next)
+        bytes += kv_trim(&m->kv);
+    pthread_mutex_unlock(&g->lock);
+    return bytes;
+}
+
+static void unlist(struct engine *g, struct engine_model *m)
+{
+    pthread_mutex_lock(&g->lock);
+    for (struct engine_model **at = &g->models; *at; at = &(*at)->next)
+        if (*at == m) {
+            *at = m->next;
+            g->stats.n_models--;
+            break;
+        }
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void model_free(struct engine_model *m)
+{
+    unlist(m->engine, m);
+    kv_done(&m->kv);
+    backend_plan_free(m->plan);
+    backend_unload(m->weights);
+    size_t n_vocab = m->graph ? (size_t)m->graph->n_vocab : 0;
+    if (m->logits)
+        ledger_dealloc(m->own_scratch, m->logits, (size_t)m->logit_rows * n_vocab * sizeof(float));
+    if (m->sample_mem)
+        ledger_dealloc(m->own_scratch, m->sample_mem, sample_scratch_bytes(n_vocab));
+    graph_free(m->graph);
+    file_close(m->file);
+    ledger_owner_free(m->own_requests);
+    ledger_owner_free(m->own_kv);
+    ledger_owner_free(m->own_scratch);
+    ledger_owner_free(m->own_staging);
+    ledger_owner_free(m->own_weights);
+    ledger_owner_free(m->own_header);
+    mem_free(m->live);
+    mem_free(m->sched);
+    mem_free(m);
+}
+
+void engine_model_ref(struct engine_model *m)
+{
+    atomic_fetch_add(&m->refs, 1);
+}
+
+void engine_model_unref(struct engine_model *m)
+{
+    if (m && atomic_fetch_sub(&m->refs, 1) == 1)
+        model_free(m);
+}
+
+static int make_owner(struct engine_model *m, const char *part, struct ledger_owner **out, struct err *e)
+{
+    char path[120];
+    snprintf(path, sizeof path, "model/%s/%s", m->name, part);
+    return ledger_owner_new(m->engine->ledger, path, out, e);
+}
+
+static int make_owners(struct engine_model *m, struct err *e)
+{
+    int rc;
+    if ((rc = make_owner(m, "header", &m->own_header, e)) < 0 || (rc = make_owner(m, "weights", &m->own_weights, e)) < 0 ||
+        (rc = make_owner(m, "staging", &m->own_staging, e)) < 0 || (rc = make_owner(m, "scratch", &m->own_scratch, e)) < 0 ||
+        (rc = make_owner(m, "kv", &m->own_kv, e)) < 0)
+        return rc;
+    return make_owner(m, "requests", &m->own_requests, e);
+}
+
+static int read_header(struct engine_model *m, const struct engine_load *a, struct err *e)
+{
+    int rc = file_open(&m->file, a->path, e);
+    if (rc < 0)
+        return rc;
+    if ((rc = ledger_reserve(m->own_header, m->file->header_bytes, e)) < 0)
+        return rc;
+    if ((rc = model_read(m->file, &m->info, e)) < 0)
+        return rc;
+    return model_build(m->file, &m->info, a->precise ? MODEL_PRECISE : 0, &m->graph, e);
+}
+
+/* The largest KV that a live request may come to need: a load must leave room for it, or that request could never end. */
+static size_t largest_promise(const struct engine *g)
+{
+    size_t most = 0;
+    for (const struct request *r = g->all; r; r = r->next)
+        if (r->worst_bytes > most)
+            most = r->worst_bytes;
+    return most;
+}
+
+static int announce(struct engine *g, struct engine_model *m, size_t need, struct err *e)
+{
+    engine_trim(g);
+    pthread_mutex_lock(&g->lock);
+    size_t room = load_room_alone(g), promised = largest_promise(g), pending = load_pending(g);
+    int rc = ledger_reserve(m->own_weights, need + pending, e); /* asked only for its message, which names the holders */
+    if (rc == 0) {
+        ledger_release(m->own_weights, need + pending);
+        if (need + promised > room)
+            rc = err_set(e, ERR_NOMEM, "%s needs %.1f MiB; %.1f MiB are free, but running requests may yet need %.1f MiB of them", m->name,
+                         (double)need / 1048576.0, (double)room / 1048576.0, (double)promised / 1048576.0);
+    }
+    if (rc == 0) {
+        m->load_need = need;
+        m->next = g->models;
+        g->models = m;
+        g->stats.n_models++;
+    }
+    pthread_mutex_unlock(&g->lock);
+    return rc;
+}
+
+static int load_weights(struct engine_model *m, const struct engine_load *a, struct err *e)
+{
+    struct engine *g = m->engine;
+    size_t n_vocab = (size_t)m->graph->n_vocab;
+    int max_rows = g->opts.max_batch;
+    size_t need = backend_weights_bytes(g->backend, m->graph) + backend_plan_bytes(g->backend, m->graph, g->max_tok, max_rows) +
+                  n_vocab * sizeof(float) + sample_scratch_bytes(n_vocab);
+    kv_init(&m->kv, m->own_kv, m->graph->kv_block_bytes);
+    int rc = announce(g, m, need, e);
+    if (rc < 0)
+        return rc;
+    struct load_args la = {.graph = m->graph, .data = &m->file->data, .weights_owner = m->own_weights, .staging_owner = m->own_staging,
+                           .progress = a->progress, .progress_arg = a->progress_arg};
+    if ((rc = backend_load(g->backend, &la, &m->weights, e)) < 0)
+        return rc;
+    if ((rc = backend_plan(g->backend, m->graph, m->weights, g->max_tok, max_rows, m->own_scratch, &m->plan, e)) < 0)
+        return rc;
+    void *mem;
+    if ((rc = ledger_alloc(m->own_scratch, n_vocab * sizeof(float), &mem, e)) < 0)
+        return rc;
+    m->logits = mem;
+    m->logit_rows = 1;
+    if ((rc = ledger_alloc(m->own_scratch, sample_scratch_bytes(n_vocab), &m->sample_mem, e)) < 0)
+        return rc;
+    sample_scratch_set(&m->sample, m->sample_mem, n_vocab);
+    pthread_mutex_lock(&g->lock);
+    m->load_need = 0;
+    pthread_mutex_unlock(&g->lock);
+    return 0;
+}
+
+int engine_model_load(struct engine *g, const struct engine_load *a, struct engine_model **out, struct err *e)
+{
+    struct engine_model *m = mem_calloc(1, sizeof *m);
+    if (!m)
+        return err_set(e, ERR_NOMEM, "no memory for a model");
+    m->engine = g;
+    atomic_store(&m->refs, 1);
+    snprintf(m->name, sizeof m->name, "%s", a->name ? a->name : a->path);
+    int rc = make_owners(m, e);
+    if (rc == 0)
+        rc = read_header(m, a, e);
+    if (rc == 0)
+        rc = load_weights(m, a, e);
+    if (rc < 0) {
+        engine_model_unref(m);
+        return rc;
+    }
+    *out = m;
+    return 0;
+}
+
+const struct model_info *engine_model_info(const struct engine_model *m)
+{
+    return &m->info;
+}
+
+const struct model_file *engine_model_file(const struct engine_model *m)
+{
+    return m->file;
+}
+
+size_t engine_model_bytes(const struct engine_model *m)
+{
+    return own_held(m->own_header) + own_held(m->own_weights) + own_held(m->own_scratch) + own_held(m->own_kv) +
+           own_held(m->own_requests);
+}
+
+int engine_model_running(const struct engine_model *m)
+{
+    return atomic_load(&((struct engine_model *)m)->running);
+}
+
+int engine_model_room(const struct engine_model *m)
+{
+    struct engine *g = m->engine;
+    pthread_mutex_lock(&g->lock);
+    size_t blocks = load_room_alone(g) / m->kv.block_bytes;
+    pthread_mutex_unlock(&g->lock);
+    size_t n_ctx = (size_t)m->graph->n_ctx;
+    return blocks > n_ctx / KV_BLOCK ? (int)n_ctx : (int)(blocks * KV_BLOCK);
+}

@@ -1,0 +1,348 @@
+/* request: one sequence from submit to the last event. The caller's half (submit, next, cancel, free) and the engine's half
+ * (push, release) meet in the request's own lock. Token events are not stored: the tokens are in the request anyway, so a slow reader
+ * costs no memory, and the step path allocates nothing. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/state.h"
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+void request_unref(struct request *r)
+{
+    if (!r || atomic_fetch_sub(&r->refs, 1) != 1)
+        return;
+    struct engine_model *m = r->model;
+    if (r->mem)
+        ledger_dealloc(m->own_requests, r->mem, r->mem_bytes);
+    mem_free(r->stop_id);
+    mem_free(r->bias);
+    pthread_cond_destroy(&r->cond);
+    pthread_mutex_destroy(&r->lock);
+    mem_free(r);
+    engine_model_unref(m);
+}
+
+static int check_sample(const struct sample_params *p, int n_vocab, struct err *e)
+{
+    if (!isfinite(p->temperature) || p->temperature < 0 || p->temperature > 100)
+        return err_set(e, ERR_RANGE, "temperature %g is not in 0..100", (double)p->temperature);
+    if (!(p->top_p >= 0 && p->top_p <= 1))
+        return err_set(e, ERR_RANGE, "top_p %g is not in 0..1", (double)p->top_p);
+    if (!(p->min_p >= 0 && p->min_p <= 1))
+        return err_set(e, ERR_RANGE, "min_p %g is not in 0..1", (double)p->min_p);
+    if (p->top_k < 0)
+        return err_set(e, ERR_RANGE, "top_k %d is negative", p->top_k);
+    if (!(p->repetition_penalty > 0 && p->repetition_penalty <= 100))
+        return err_set(e, ERR_RANGE, "repetition_penalty %g is not in (0, 100]", (double)p->repetition_penalty);
+    if (!(fabsf(p->presence_penalty) <= 100) || !(fabsf(p->frequency_penalty) <= 100))
+        return err_set(e, ERR_RANGE, "presence_penalty %g or frequency_penalty %g is not in -100..100", (double)p->presence_penalty,
+                       (double)p->frequency_penalty);
+    if (p->logprobs < -1 || p->logprobs > EVENT_TOP)
+        return err_set(e, ERR_RANGE, "%d alternatives per token asked for, at most %d", p->logprobs, EVENT_TOP);
+    for (int i = 0; i < p->n_bias; i++) {
+        if (p->bias[i].id < 0 || p->bias[i].id >= n_vocab)
+            return err_set(e, ERR_RANGE, "logit_bias names token %d, the vocabulary has %d", p->bias[i].id, n_vocab);
+        if (!isfinite(p->bias[i].bias))
+            return err_set(e, ERR_RANGE, "logit_bias of token %d is no number", p->bias[i].id);
+    }
+    return 0;
+}
+
+static int check_args(const struct request_args *a, struct err *e)
+{
+    int n_vocab = a->model->graph->n_vocab, n_ctx = a->model->graph->n_ctx;
+    if (a->n_token <= 0)
+        return err_set(e, ERR_RANGE, "the prompt is empty");
+    if (a->n_token >= n_ctx)
+        return err_set(e, ERR_LIMIT, "prompt has %d tokens, context %d (one must be left for the answer)", a->n_token, n_ctx);
+    if (a->max_tokens <= 0)
+        return err_set(e, ERR_RANGE, "max_tokens %d is not positive", a->max_tokens);
+    for (int i = 0; i < a->n_token; i++)
+        if (a->token[i] < 0 || a->token[i] >= n_vocab)
+            return err_set(e, ERR_RANGE, "prompt token %d is %d, the vocabulary has %d", i, a->token[i], n_vocab);
+    return check_sample(&a->sample, n_vocab, e);
+}
+
+/* One block for everything whose size depends on the request. */
+static int alloc_arrays(struct request *r, struct err *e)
+{
+    size_t n_all = (size_t)r->n_prompt + (size_t)r->max_tokens, n_out = (size_t)r->max_tokens;
+    size_t n_page = (size_t)kv_blocks((int64_t)n_all), k = r->k > 0 ? (size_t)r->k : 0;
+    size_t lp = r->k >= 0 ? n_out * (1 + k) * sizeof(float) : 0, top = n_out * k * sizeof(int32_t);
+    r->mem_bytes = n_page * sizeof(uint8_t *) + n_all * sizeof(int32_t) + lp + top;
+    int rc = ledger_alloc(r->model->own_requests, r->mem_bytes, &r->mem, e);
+    if (rc < 0)
+        return rc;
+    char *p = r->mem;
+    r->kv.page = (uint8_t **)(void *)p;
+    p += n_page * sizeof(uint8_t *);
+    r->token = (int32_t *)(void *)p;
+    p += n_all * sizeof(int32_t);
+    r->lp = (float *)(void *)p;
+    r->top_id = (int32_t *)(void *)(p + lp);
+    return 0;
+}
+
+static int copy_args(struct request *r, const struct request_args *a, struct err *e)
+{
+    memcpy(r->token, a->token, (size_t)a->n_token * sizeof *a->token);
+    r->sample = a->sample;
+    if (a->sample.n_bias > 0) {
+        size_t bytes = (size_t)a->sample.n_bias * sizeof *r->bias;
+        if (!(r->bias = mem_alloc(bytes)))
+            return err_set(e, ERR_NOMEM, "no memory for a request");
+        memcpy(r->bias, a->sample.bias, bytes);
+    }
+    r->sample.bias = r->bias;
+    if (a->n_stop_id > 0) {
+        size_t bytes = (size_t)a->n_stop_id * sizeof *r->stop_id;
+        if (!(r->stop_id = mem_alloc(bytes)))
+            return err_set(e, ERR_NOMEM, "no memory for a request");
+        memcpy(r->stop_id, a->stop_id, bytes);
+        r->n_stop_id = a->n_stop_id;
+    }
+    if (a->constraint) {
+        r->constraint = *a->constraint;
+        r->has_constraint = true;
+    }
+    return 0;
+}
+
+static int request_new(const struct request_args *a, struct request **out, struct err *e)
+{
+    struct request *r = mem_calloc(1, sizeof *r);
+    if (!r)
+        return err_set(e, ERR_NOMEM, "no memory for a request");
+    int room = a->model->graph->n_ctx - a->n_token;
+    r->model = a->model;
+    engine_model_ref(a->model);
+    atomic_store(&r->refs, 1);
+    r->n_prompt = r->n_token = a->n_token;
+    r->max_tokens = a->max_tokens < room ? a->max_tokens : room;
+    r->k = a->sample.logprobs;
+    r->priority = a->priority;
+    r->on_logits = a->on_logits;
+    r->logits_arg = a->logits_arg;
+    r->all_logits = a->all_logits && a->on_logits;
+    r->notify = a->notify;
+    r->notify_arg = a->notify_arg;
+    r->submit_ns = clock_ns();
+    /* the last token is never run, so it needs no place in the cache */
+    r->worst_bytes = (size_t)kv_blocks((int64_t)r->n_prompt + r->max_tokens - 1) * a->model->kv.block_bytes;
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&r->cond, &attr);
+    pthread_condattr_destroy(&attr);
+    int rc = alloc_arrays(r, e);
+    if (rc == 0)
+        rc = copy_args(r, a, e);
+    if (rc < 0) {
+        request_unref(r);
+        return rc;
+    }
+    *out = r;
+    return 0;
+}
+
+/* Under engine.lock: takes the request in, or says why not. */
+static int enqueue(struct engine *g, struct request *r, struct err *e)
+{
+    if (g->stop)
+        return err_set(e, ERR_CANCELLED, "the engine is stopping");
+    int waiting = atomic_load(&g->n_waiting);
+    if (waiting >= g->opts.max_queue)
+        return err_set(e, ERR_BUSY, "%d requests are waiting, the queue holds no more", waiting);
+    size_t room = load_room_alone(g);
+    if (r->worst_bytes > room)
+        return err_set(e, ERR_NOMEM,
+                       "%d prompt tokens and up to %d new ones need %.1f MiB of KV cache, but beside what else is loaded only %.1f MiB "
+                       "of the %.1f MiB ceiling are left: ask for fewer tokens or unload a model",
+                       r->n_prompt, r->max_tokens, (double)r->worst_bytes / 1048576.0, (double)room / 1048576.0,
+                       (double)ledger_ceiling(g->ledger) / 1048576.0);
+    r->order = g->next_order++;
+    r->next = g->all;
+    if (g->all)
+        g->all->prev = r;
+    g->all = r;
+    if (g->intake_last)
+        g->intake_last->intake = r;
+    else
+        g->intake = r;
+    g->intake_last = r;
+    g->stats.requests_total++;
+    atomic_fetch_add(&g->n_waiting, 1);
+    atomic_fetch_add(&r->model->running, 1);
+    atomic_fetch_add(&r->refs, 1);
+    pthread_cond_signal(&g->wake);
+    return 0;
+}
+
+int engine_submit(struct engine *g, const struct request_args *a, struct request **out, struct err *e)
+{
+    int rc = check_args(a, e);
+    if (rc < 0)
+        return rc;
+    struct request *r = NULL;
+    rc = request_new(a, &r, e);
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&g->lock);
+    rc = enqueue(g, r, e);
+    pthread_mutex_unlock(&g->lock);
+    if (rc < 0) {
+        request_unref(r);
+        return rc;
+    }
+    *out = r;
+    return 0;
+}
+
+static void ask_to_stop(struct request *r, enum request_stop how)
+{
+    int go = REQUEST_GO;
+    uint64_t now = clock_ns();
+    unsigned long long none = 0;
+    atomic_compare_exchange_strong(&r->stop_ns, &none, now);
+    if (atomic_compare_exchange_strong(&r->stop, &go, (int)how))
+        engine_kick(r->model->engine);
+}
+
+void request_cancel(struct request *r)
+{
+    ask_to_stop(r, REQUEST_CANCEL);
+}
+
+void request_finish(struct request *r)
+{
+    ask_to_stop(r, REQUEST_FINISH);
+}
+
+/* Under r->lock. */
+static bool take_event(struct request *r, struct event *out)
+{
+    if (r->n_popped < r->n_pushed) {
+        int i = r->n_popped++;
+        *out = (struct event){.type = EVENT_TOKEN, .token = r->token[r->n_prompt + i]};
+        out->eog = r->last_is_eog && i == r->n_pushed - 1;
+        if (r->k >= 0) {
+            const float *lp = r->lp + (size_t)i * (size_t)(1 + r->k);
+            out->logprob = lp[0];
+            for (const int32_t *id = r->top_id + (size_t)i * (size_t)r->k; out->n_top < r->k && id[out->n_top] >= 0; out->n_top++) {
+                out->top_id[out->n_top] = id[out->n_top];
+                out->top_logprob[out->n_top] = lp[1 + out->n_top];
+            }
+        }
+        return true;
+    }
+    if (!r->ended || r->end_taken)
+        return false;
+    r->end_taken = true;
+    *out = (struct event){.type = r->end_type, .finish = r->finish, .err = r->err, .stats = r->stats};
+    return true;
+}
+
+int request_next(struct request *r, struct event *out, int timeout_ms)
+{
+    struct timespec until;
+    if (timeout_ms > 0) {
+        uint64_t ns = clock_ns() + (uint64_t)timeout_ms * 1000000u;
+        until = (struct timespec){.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+    }
+    pthread_mutex_lock(&r->lock);
+    bool got;
+    while (!(got = take_event(r, out)) && !r->end_taken && timeout_ms != 0) {
+        if (timeout_ms < 0)
+            pthread_cond_wait(&r->cond, &r->lock);
+        else if (pthread_cond_timedwait(&r->cond, &r->lock, &until) == ETIMEDOUT)
+            timeout_ms = 0;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return got;
+}
+
+void request_free(struct request *r)
+{
+    if (!r)
+        return;
+    pthread_mutex_lock(&r->lock);
+    r->notify = NULL; /* notify runs under the lock: none comes after this */
+    bool ended = r->ended;
+    pthread_mutex_unlock(&r->lock);
+    if (!ended)
+        ask_to_stop(r, REQUEST_CANCEL);
+    request_unref(r);
+}
+
+static void wake_reader(struct request *r) /* under r->lock */
+{
+    pthread_cond_broadcast(&r->cond);
+    if (r->notify)
+        r->notify(r->notify_arg);
+}
+
+void request_push_token(struct request *r, bool eog)
+{
+    pthread_mutex_lock(&r->lock);
+    r->n_pushed++;
+    r->last_is_eog = eog;
+    wake_reader(r);
+    pthread_mutex_unlock(&r->lock);
+}
+
+static struct request_stats final_stats(const struct request *r)
+{
+    const double s = 1e-9;
+    uint64_t now = clock_ns(), start = r->start_ns ? r->start_ns : now;
+    struct request_stats t = {.n_prompt = r->n_prompt, .n_output = r->n_token - r->n_prompt};
+    t.queue_s = (double)(start - r->submit_ns) * s;
+    if (r->first_ns) {
+        t.prefill_s = (double)(r->first_ns - start) * s;
+        t.decode_s = (double)(r->last_ns - r->first_ns) * s;
+    } else if (r->start_ns) {
+        t.prefill_s = (double)(now - start) * s;
+    }
+    return t;
+}
+
+static void unlink_request(struct engine *g, struct request *r)
+{
+    double late = (double)(clock_ns() - atomic_load(&r->stop_ns)) * 1e-9;
+    bool cancelled = atomic_load(&r->stop) == REQUEST_CANCEL;
+    pthread_mutex_lock(&g->lock);
+    if (r->prev)
+        r->prev->next = r->next;
+    else
+        g->all = r->next;
+    if (r->next)
+        r->next->prev = r->prev;
+    if (cancelled) {
+        g->stats.cancelled_total++;
+        g->stats.cancel_last_s = late;
+        if (late > g->stats.cancel_max_s)
+            g->stats.cancel_max_s = late;
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
+void request_release(struct request *r, enum event_type type, enum finish finish, const struct err *err)
+{
+    struct engine_model *m = r->model;
+    kv_drop(&m->kv, &r->kv);
+    unlink_request(m->engine, r);
+    atomic_fetch_sub(r->admitted ? &m->engine->n_running : &m->engine->n_waiting, 1);
+    atomic_fetch_sub(&m->running, 1);
+    pthread_mutex_lock(&r->lock);
+    r->ended = true;
+    r->end_type = type;
+    r->finish = finish;
+    if (err)
+        r->err = *err;
+    r->stats = final_stats(r);
+    wake_reader(r);
+    pthread_mutex_unlock(&r->lock);
+    request_unref(r);
+}

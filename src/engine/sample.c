@@ -1,0 +1,338 @@
+/* sample: see sample.h. Order: logit bias, constraint, penalties, temperature, top-k, min-p, top-p, draw.
+ *
+ * Nothing is sorted that is not looked at: greedy is one pass; top-k streams through a heap of k; the draw walks candidates
+ * in falling order out of a lazily emptied heap, likely ones first. The walk visits what a full sort would, in that order.
+ * Logits are compared as integers whose order is that of the floats (which also tells NaN apart), ties go to the lowest id. */
+#include "engine/sample.h"
+#include "base/fmath.h"
+#include "base/rng.h"
+#include <math.h>
+#include <string.h>
+
+enum { KEY_INF = 0x7f800000, KEY_NEG_INF = -0x7f800001 };
+
+static inline int32_t key_of(float x)
+{
+    int32_t b;
+    memcpy(&b, &x, sizeof b);
+    return b ^ ((b >> 31) & 0x7fffffff);
+}
+
+static inline float of_key(int32_t k)
+{
+    int32_t b = k ^ ((k >> 31) & 0x7fffffff);
+    float x;
+    memcpy(&x, &b, sizeof x);
+    return x;
+}
+
+size_t sample_scratch_bytes(size_t n_vocab)
+{
+    return n_vocab * (sizeof(struct sample_cand) + sizeof(float) + sizeof(uint32_t)) + (n_vocab + 31) / 32 * sizeof(uint32_t);
+}
+
+void sample_scratch_set(struct sample_scratch *s, void *mem, size_t n_vocab)
+{
+    s->cand = mem;
+    s->work = (float *)(void *)(s->cand + n_vocab);
+    s->count = (uint32_t *)(void *)(s->work + n_vocab);
+    s->bits = s->count + n_vocab;
+}
+
+/* a is drawn before b */
+static inline bool ahead(struct sample_cand a, struct sample_cand b)
+{
+    return a.key != b.key ? a.key > b.key : a.id < b.id;
+}
+
+static void apply_bias(const struct sample_params *p, float *logits)
+{
+    for (int i = 0; i < p->n_bias; i++) {
+        float *x = &logits[p->bias[i].id];
+        *x = p->bias[i].bias <= -100.0f ? -INFINITY : *x + p->bias[i].bias;
+    }
+}
+
+static void apply_mask(const struct sample_in *in, uint32_t *bits, float *logits)
+{
+    size_t words = (in->n_vocab + 31) / 32;
+    memset(bits, 0, words * sizeof *bits);
+    in->constraint->mask(in->constraint->self, bits, in->n_vocab);
+    for (size_t i = 0; i < in->n_vocab; i++)
+        if (!(bits[i / 32] >> (i % 32) & 1))
+            logits[i] = -INFINITY;
+}
+
+/* Counts are rebuilt from the tokens each time: nothing to keep right across preemption. The top bit marks "done". */
+static void apply_penalties(const struct sample_in *in, uint32_t *count, float *logits)
+{
+    const struct sample_params *p = in->params;
+    for (int i = in->n_prompt; i < in->n_token; i++)
+        count[in->token[i]]++;
+    for (int i = 0; i < in->n_token; i++) {
+        uint32_t *c = &count[in->token[i]];
+        if (*c >> 31)
+            continue;
+        float *x = &logits[in->token[i]];
+        if (p->repetition_penalty != 1.0f)
+            *x = *x > 0.0f ? *x / p->repetition_penalty : *x * p->repetition_penalty;
+        if (*c) {
+            *x -= (float)*c * p->frequency_penalty;
+            *x -= p->presence_penalty;
+        }
+        *c |= 1u << 31;
+    }
+    for (int i = 0; i < in->n_token; i++)
+        count[in->token[i]] = 0;
+}
+
+/* Largest and smallest key in one pass the compiler can vectorise. */
+static void key_range(const float *x, size_t n, int32_t *lo, int32_t *hi)
+{
+    int32_t a = INT32_MAX, b = INT32_MIN;
+    for (size_t i = 0; i < n; i++) {
+        int32_t k = key_of(x[i]);
+        a = k < a ? k : a;
+        b = k > b ? k : b;
+    }
+    *lo = a;
+    *hi = b;
+}
+
+static int check_logits(const struct sample_in *in, const float *logits, int32_t *max_key, struct err *e)
+{
+    int32_t lo, hi;
+    key_range(logits, in->n_vocab, &lo, &hi);
+    *max_key = hi;
+    if (lo < KEY_NEG_INF || hi > KEY_INF)
+        return err_set(e, ERR_RANGE, "the model's logits at position %d are not numbers (damaged weights?)", in->n_token - 1);
+    if (hi == KEY_INF)
+        return err_set(e, ERR_RANGE, "a logit at position %d is infinite (damaged weights?)", in->n_token - 1);
+    if (hi <= KEY_NEG_INF)
+        return err_set(e, ERR_RANGE, "no token is left to choose from at position %d: bias or grammar bans all", in->n_token);
+    return 0;
+}
+
+static int32_t first_with_key(const float *x, size_t n, int32_t key)
+{
+    for (size_t i = 0; i < n; i++)
+        if (key_of(x[i]) == key)
+            return (int32_t)i;
+    return -1;
+}
+
+/* Restores the heap below `at`; `last_first`: root is the candidate drawn last (for top-k), else the one drawn first. */
+static void sift(struct sample_cand *h, size_t n, size_t at, bool last_first)
+{
+    struct sample_cand c = h[at];
+    for (size_t kid; (kid = 2 * at + 1) < n; at = kid) {
+        if (kid + 1 < n && ahead(h[kid + 1], h[kid]) != last_first)
+            kid++;
+        if (ahead(h[kid], c) == last_first)
+            break;
+        h[at] = h[kid];
+    }
+    h[at] = c;
+}
+
+static void heapify(struct sample_cand *h, size_t n, bool last_first)
+{
+    for (size_t i = n / 2; i-- > 0;)
+        sift(h, n, i, last_first);
+}
+
+/* The k candidates that come first, in heap order. Ids come ascending, so an equal value never displaces an older one. */
+static size_t top_k(const float *x, size_t n, size_t k, struct sample_cand *h)
+{
+    size_t m = k < n ? k : n;
+    for (size_t i = 0; i < m; i++)
+        h[i] = (struct sample_cand){key_of(x[i]), (int32_t)i};
+    if (m == n)
+        return m;
+    heapify(h, m, true);
+    int32_t least = h[0].key;
+    for (size_t i = m; i < n; i++) {
+        int32_t key = key_of(x[i]);
+        if (key <= least)
+            continue;
+        h[0] = (struct sample_cand){key, (int32_t)i};
+        sift(h, m, 0, true);
+        least = h[0].key;
+    }
+    return m;
+}
+
+/* Into falling order, in place. */
+static void sort_cands(struct sample_cand *h, size_t n)
+{
+    heapify(h, n, true);
+    for (size_t left = n; left > 1; left--) {
+        struct sample_cand t = h[0];
+        h[0] = h[left - 1];
+        h[left - 1] = t;
+        sift(h, left - 1, 0, true);
+    }
+}
+
+struct region { /* a heap that is emptied from the front: what was walked lies behind it, the first one last */
+    struct sample_cand *cand;
+    size_t n, left;
+    bool heap;
+};
+
+struct draw {
+    struct region part[2]; /* likely candidates, unlikely ones: all of the first come before all of the second */
+    float max, temperature;
+    double total; /* of the weights, summed in the order in which the candidates were gathered */
+};
+
+static inline float weight(const struct draw *d, int32_t key)
+{
+    return fm_expf((of_key(key) - d->max) / d->temperature);
+}
+
+/* Weighs n candidates: drops those of no weight and those under min-p, parts likely from unlikely, sums. */
+static void weigh(struct draw *d, struct sample_cand *cand, size_t n, float min_p)
+{
+    const float likely = 6e-6f; /* about e^-12: what lies below is hardly ever reached */
+    size_t kept = 0, hot = 0;
+    double total = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct sample_cand c = cand[i];
+        float w = weight(d, c.key);
+        if (w <= 0.0f || w < min_p)
+            continue;
+        total += (double)w;
+        cand[kept] = cand[hot];
+        cand[w >= likely ? hot : kept] = c;
+        hot += w >= likely;
+        kept++;
+    }
+    d->part[0] = (struct region){cand, hot, hot, false};
+    d->part[1] = (struct region){cand + hot, kept - hot, kept - hot, false};
+    d->total = total;
+}
+
+/* Next candidate in falling order; false when all were walked. */
+static bool draw_next(struct draw *d, struct sample_cand *out)
+{
+    struct region *r = d->part[0].left ? &d->part[0] : &d->part[1];
+    if (!r->left)
+        return false;
+    if (!r->heap)
+        heapify(r->cand, r->left, false);
+    r->heap = true;
+    *out = r->cand[0];
+    r->cand[0] = r->cand[--r->left];
+    sift(r->cand, r->left, 0, false);
+    r->cand[r->left] = *out;
+    return true;
+}
+
+/* The i-th candidate that draw_next gave. */
+static struct sample_cand drawn(const struct draw *d, size_t i)
+{
+    const struct region *r = &d->part[0];
+    if (i >= r->n) {
+        i -= r->n;
+        r++;
+    }
+    return r->cand[r->n - 1 - i];
+}
+
+static int32_t draw_token(struct draw *d, float top_p, double u)
+{
+    struct sample_cand c = {0, -1};
+    double sum = 0;
+    if (top_p <= 0.0f || top_p >= 1.0f) {
+        while (sum <= u * d->total && draw_next(d, &c))
+            sum += (double)weight(d, c.key);
+        return c.id;
+    }
+    double enough = (double)top_p * d->total;
+    size_t n = 0;
+    for (; sum < enough && draw_next(d, &c); n++)
+        sum += (double)weight(d, c.key);
+    double target = u * sum;
+    sum = 0;
+    for (size_t i = 0; i < n && sum <= target; i++) {
+        c = drawn(d, i);
+        sum += (double)weight(d, c.key);
+    }
+    return c.id;
+}
+
+static int32_t sample_random(const struct sample_in *in, const float *logits, struct sample_scratch *s, int32_t max_key)
+{
+    const struct sample_params *p = in->params;
+    size_t n = in->n_vocab;
+    if (p->top_k > 0)
+        n = top_k(logits, n, (size_t)p->top_k, s->cand);
+    else
+        for (size_t i = 0; i < n; i++)
+            s->cand[i] = (struct sample_cand){key_of(logits[i]), (int32_t)i};
+    struct draw d = {.max = of_key(max_key), .temperature = p->temperature};
+    weigh(&d, s->cand, n, p->min_p);
+    return draw_token(&d, p->top_p, rng_uniform(p->seed, 0, (uint64_t)in->n_token));
+}
+
+static bool has_penalties(const struct sample_params *p)
+{
+    return p->repetition_penalty != 1.0f || p->presence_penalty != 0.0f || p->frequency_penalty != 0.0f;
+}
+
+/* Bias, mask and penalties on a copy of the logits. */
+static int adjust(const struct sample_in *in, struct sample_scratch *s, int32_t *max_key, struct err *e)
+{
+    memcpy(s->work, in->logits, in->n_vocab * sizeof *s->work);
+    apply_bias(in->params, s->work);
+    if (in->constraint)
+        apply_mask(in, s->bits, s->work);
+    if (has_penalties(in->params))
+        apply_penalties(in, s->count, s->work);
+    return check_logits(in, s->work, max_key, e);
+}
+
+int sample_token(const struct sample_in *in, struct sample_scratch *s, int32_t *out, struct err *e)
+{
+    const struct sample_params *p = in->params;
+    const float *logits = in->logits;
+    int32_t max_key;
+    int rc = check_logits(in, logits, &max_key, e);
+    if (rc == 0 && (p->n_bias || in->constraint || has_penalties(p))) {
+        rc = adjust(in, s, &max_key, e);
+        logits = s->work;
+    }
+    if (rc < 0)
+        return rc;
+    if (p->temperature > 0.0f)
+        *out = sample_random(in, logits, s, max_key);
+    else
+        *out = first_with_key(logits, in->n_vocab, max_key);
+    if (in->constraint)
+        in->constraint->accept(in->constraint->self, *out);
+    return 0;
+}
+
+void sample_logprobs(const float *logits, size_t n_vocab, const struct sample_want *w, struct sample_scratch *s)
+{
+    int32_t lo, hi;
+    key_range(logits, n_vocab, &lo, &hi);
+    double max = (double)of_key(hi), sum = 0;
+    for (size_t i = 0; i < n_vocab; i++)
+        sum += fm_exp((double)logits[i] - max);
+    double log_sum = fm_log(sum);
+    w->lp[0] = (float)((double)logits[w->id] - max - log_sum);
+    if (w->k <= 0)
+        return;
+    size_t n = top_k(logits, n_vocab, (size_t)w->k, s->cand);
+    sort_cands(s->cand, n);
+    for (size_t i = 0; i < n; i++) {
+        w->top_id[i] = s->cand[i].id;
+        w->lp[1 + i] = (float)((double)of_key(s->cand[i].key) - max - log_sum);
+    }
+    for (size_t i = n; i < (size_t)w->k; i++) { /* fewer tokens than asked for: the last one again would be a lie */
+        w->top_id[i] = -1;
+        w->lp[1 + i] = -INFINITY;
+    }
+}

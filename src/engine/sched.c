@@ -1,0 +1,125 @@
+/* sched: see sched.h. Owns no state: everything it knows is in its arguments. The arrays are short (hundreds at most), so
+ * the next best is found by a scan: nothing is sorted, nothing is allocated on the step path. */
+#include "engine/sched.h"
+
+bool sched_before(const struct sched_seq *a, const struct sched_seq *b)
+{
+    if (a->priority != b->priority)
+        return a->priority < b->priority;
+    return a->order < b->order;
+}
+
+static size_t pages_missing(const struct sched_seq *s)
+{
+    return s->pages_admit > s->pages_held ? (size_t)(s->pages_admit - s->pages_held) : 0;
+}
+
+int sched_admit(struct sched_seq *s, size_t n, size_t free_pages, int max_admitted, int must)
+{
+    size_t promised = 0;
+    int admitted = 0, fresh = 0;
+    for (size_t i = 0; i < n; i++) {
+        if ((int)i == must && !s[i].admitted) {
+            s[i].admitted = true;
+            fresh++;
+        }
+        if (s[i].admitted) {
+            admitted++;
+            promised += pages_missing(&s[i]);
+        }
+    }
+    while (admitted < max_admitted) {
+        struct sched_seq *best = NULL;
+        for (size_t i = 0; i < n; i++)
+            if (!s[i].admitted && (!best || sched_before(&s[i], best)))
+                best = &s[i];
+        if (!best || promised + pages_missing(best) > free_pages)
+            break;
+        best->admitted = true;
+        promised += pages_missing(best);
+        admitted++;
+        fresh++;
+    }
+    return fresh;
+}
+
+/* Decoding sequences: the one that waited longest first, so that more of them than seats still take turns. */
+static bool decode_first(const struct sched_seq *a, const struct sched_seq *b)
+{
+    if (a->priority != b->priority)
+        return a->priority < b->priority;
+    if (a->served != b->served)
+        return a->served < b->served;
+    return a->order < b->order;
+}
+
+static int64_t prefill_key(const struct sched_seq *s, uint64_t step)
+{
+    return (int64_t)s->todo - SCHED_AGE * (int64_t)(step - s->served);
+}
+
+static bool prefill_first(const struct sched_seq *a, const struct sched_seq *b, uint64_t step)
+{
+    if (a->priority != b->priority)
+        return a->priority < b->priority;
+    int64_t ka = prefill_key(a, step), kb = prefill_key(b, step);
+    return ka != kb ? ka < kb : a->order < b->order;
+}
+
+static int next_of(const struct sched_seq *s, size_t n, bool prefill, uint64_t step)
+{
+    int best = -1;
+    for (size_t i = 0; i < n; i++) {
+        if (!s[i].admitted || s[i].picked || s[i].blocked || (s[i].todo > 1) != prefill)
+            continue;
+        if (best < 0 || (prefill ? prefill_first(&s[i], &s[best], step) : decode_first(&s[i], &s[best])))
+            best = (int)i;
+    }
+    return best;
+}
+
+size_t sched_build(struct sched_seq *s, size_t n, const struct sched_limits *l, struct sched_pick *out)
+{
+    bool prompts = false;
+    for (size_t i = 0; i < n; i++) {
+        s[i].picked = false;
+        prompts |= s[i].admitted && !s[i].blocked && s[i].todo > 1;
+    }
+    size_t n_pick = 0;
+    int tok = 0;
+    int seats = prompts && l->max_seq > 1 ? l->max_seq - 1 : l->max_seq;
+    int tok_seats = prompts && l->max_tok > 1 ? l->max_tok - 1 : l->max_tok;
+    for (int i; (int)n_pick < seats && tok < tok_seats && (i = next_of(s, n, false, l->step)) >= 0; tok++) {
+        s[i].picked = true;
+        out[n_pick++] = (struct sched_pick){i, 1};
+    }
+    int left = l->max_tok - tok < l->chunk ? l->max_tok - tok : l->chunk;
+    for (int i; (int)n_pick < l->max_seq && left > 0 && (i = next_of(s, n, true, l->step)) >= 0;) {
+        int t = s[i].todo < left ? s[i].todo : left;
+        s[i].picked = true;
+        out[n_pick++] = (struct sched_pick){i, t};
+        left -= t;
+    }
+    return n_pick;
+}
+
+int sched_pick_model(const struct sched_model *m, size_t n)
+{
+    int best = -1;
+    for (size_t i = 0; i < n; i++)
+        if (m[i].runnable && (best < 0 || m[i].vtime < m[best].vtime))
+            best = (int)i;
+    return best;
+}
+
+int sched_chunk(int chunk, bool contended, double s_per_tok, double slice_s)
+{
+    enum { LEAST = 16 };
+    if (!contended || s_per_tok <= 0 || chunk <= LEAST)
+        return chunk;
+    double fit = slice_s / s_per_tok;
+    if (fit >= chunk)
+        return chunk;
+    int t = (int)fit / LEAST * LEAST;
+    return t < LEAST ? LEAST : t;
+}

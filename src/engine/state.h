@@ -1,0 +1,137 @@
+/* state: the structs that the files of this room share: engine, resident model, request. Nobody outside includes this.
+ *
+ * Locks, outermost first: engine.lock (intake, lists, counters) -> request.lock (events). What is marked "engine thread"
+ * is touched by that thread alone and needs none. */
+#ifndef HEARTH_ENGINE_STATE_H
+#define HEARTH_ENGINE_STATE_H
+#include "backend/backend.h"
+#include "engine/engine.h"
+#include "engine/kv.h"
+#include "engine/sample.h"
+#include "engine/sched.h"
+#include <pthread.h>
+
+struct engine_model {
+    struct engine *engine;
+    atomic_int refs;
+    atomic_int running;      /* requests submitted and not yet released */
+    char name[96];
+    struct model_file *file;
+    struct model_info info;
+    struct graph *graph;
+    struct weights *weights;
+    struct plan *plan;
+    struct ledger_owner *own_header, *own_weights, *own_staging, *own_scratch, *own_kv, *own_requests;
+    struct kv_pool kv;
+    struct engine_model *next; /* engine.models, under engine.lock */
+    size_t load_need;          /* bytes a running load will hold in the end, under engine.lock; 0 when loaded */
+
+    /* engine thread */
+    struct request **live;     /* requests in any state but released */
+    struct sched_seq *sched;   /* [n_live] filled before each step */
+    size_t n_live, cap_live, cap_sched;
+    double vtime, s_per_tok;   /* machine time had; measured prompt seconds per token, 0 unknown */
+    bool active, starved;
+    float *logits;             /* [logit_rows][n_vocab], grows with the batch, falls back when idle */
+    int logit_rows;
+    void *sample_mem;
+    struct sample_scratch sample;
+};
+
+enum request_stop { REQUEST_GO, REQUEST_CANCEL, REQUEST_FINISH };
+
+struct request {
+    struct engine_model *model;
+    atomic_int refs;           /* the caller's and the engine's */
+    atomic_int stop;           /* enum request_stop */
+    atomic_ullong stop_ns;
+    void *mem;                 /* tokens, block table, log probabilities: one ledger_alloc */
+    size_t mem_bytes;
+    int32_t *token;            /* prompt and output, [n_prompt + max_tokens] */
+    float *lp;                 /* [max_tokens][1 + k] if asked for */
+    int32_t *top_id;           /* [max_tokens][k] */
+    int32_t *stop_id;
+    struct logit_bias *bias;
+    int n_prompt, max_tokens, n_stop_id, priority, k; /* k: alternatives per token, -1: no log probabilities */
+    struct sample_params sample;
+    struct constraint constraint;
+    bool has_constraint, all_logits;
+    void (*on_logits)(void *arg, int pos, const float *logits, size_t n_vocab);
+    void *logits_arg;
+    size_t worst_bytes;        /* KV it needs alone at its longest */
+    uint64_t order, submit_ns;
+    struct request *prev, *next; /* engine.all, under engine.lock */
+    struct request *intake;      /* engine.intake, under engine.lock */
+
+    /* engine thread */
+    int n_token, n_done;       /* tokens known; positions whose K and V are stored */
+    bool admitted;
+    struct kv_seq kv;
+    uint64_t served;
+    uint64_t start_ns, first_ns, last_ns; /* first step, first token, last token */
+    int step_tok, step_row;    /* tokens of it in the running step; its first row of logits, -1 none */
+    int logits_sent;           /* positions whose logits were shown: a recomputation shows none twice */
+
+    pthread_mutex_t lock;      /* what follows */
+    pthread_cond_t cond;
+    void (*notify)(void *arg);
+    void *notify_arg;
+    int n_pushed, n_popped;    /* token events */
+    bool last_is_eog, ended, end_taken;
+    enum event_type end_type;
+    enum finish finish;
+    struct err err;
+    struct request_stats stats;
+};
+
+struct engine {
+    struct ledger *ledger;
+    struct backend *backend;
+    struct ledger_owner *own_step;
+    struct engine_opts opts;   /* defaults filled in */
+    pthread_t thread;
+    bool thread_runs;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stop, poke;           /* under lock; poke: look again (cancel, memory came free) */
+    struct request *all, *intake, *intake_last;
+    struct engine_model *models;
+    uint64_t next_order;
+    struct engine_stats stats; /* counters; under lock */
+    atomic_int n_running, n_waiting;
+
+    /* engine thread */
+    struct engine_model **active;
+    struct sched_model *active_sched;
+    size_t n_active, cap_active, cap_active_sched;
+    uint64_t n_step;
+    void *step_mem;
+    size_t step_bytes;
+    int max_tok;
+    struct step_arrays {
+        int32_t *token, *pos, *seq, *wanted;
+        struct batch_seq *seqs;
+        struct request **req; /* [max_batch] */
+        struct sched_pick *pick;
+        int n_req, n_tok, n_row;
+    } step;
+};
+
+/* engine.c */
+void *engine_main(void *arg);
+void engine_kick(struct engine *g);
+/* load.c: bytes that loads in progress will still take; KV bytes held. Under engine.lock. */
+size_t load_pending(const struct engine *g);
+size_t load_room_alone(const struct engine *g); /* what one request could use if all others gave their KV back */
+/* request.c (engine thread): */
+void request_push_token(struct request *r, bool eog);
+void request_release(struct request *r, enum event_type type, enum finish finish, const struct err *err);
+void request_unref(struct request *r);
+/* engine.c (engine thread): takes r off its model's list and releases it. */
+void engine_end(struct request *r, enum event_type type, enum finish finish, const struct err *err);
+/* step.c: one step of one model. false: nothing could run (no memory). */
+bool step_model(struct engine *g, struct engine_model *m);
+int step_init(struct engine *g, struct err *e);
+void step_done(struct engine *g);
+
+#endif

@@ -1,0 +1,389 @@
+/* step: one step of one model on the engine thread: who takes part, blocks for what will be stored, run, sample, tell.
+ * Decisions are sched.c's; this file carries them out. What a request computes never depends on who shares its step. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/state.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const double SLICE_S = 0.1; /* a step aims to stay below this when somebody else waits */
+
+int step_init(struct engine *g, struct err *e)
+{
+    size_t tok = (size_t)g->max_tok, seq = (size_t)g->opts.max_batch;
+    struct step_arrays *s = &g->step;
+    g->step_bytes = seq * (sizeof *s->seqs + sizeof *s->req + sizeof *s->pick + sizeof(int32_t)) + 3 * tok * sizeof(int32_t);
+    int rc = ledger_alloc(g->own_step, g->step_bytes, &g->step_mem, e);
+    if (rc < 0)
+        return rc;
+    char *p = g->step_mem;
+    s->seqs = (struct batch_seq *)(void *)p;
+    p += seq * sizeof *s->seqs;
+    s->req = (struct request **)(void *)p;
+    p += seq * sizeof *s->req;
+    s->pick = (struct sched_pick *)(void *)p;
+    p += seq * sizeof *s->pick;
+    s->token = (int32_t *)(void *)p;
+    s->pos = s->token + tok;
+    s->seq = s->pos + tok;
+    s->wanted = s->seq + tok;
+    return 0;
+}
+
+void step_done(struct engine *g)
+{
+    if (g->step_mem)
+        ledger_dealloc(g->own_step, g->step_mem, g->step_bytes);
+}
+
+static struct sched_seq describe(const struct request *r)
+{
+    enum { HEADROOM = KV_BLOCK }; /* answer tokens that should fit before a sequence starts */
+    int left = r->n_prompt + r->max_tokens - r->n_token;
+    struct sched_seq s = {.order = r->order, .served = r->served, .priority = r->priority, .todo = r->n_token - r->n_done};
+    s.admitted = r->admitted;
+    s.pages_held = r->kv.n_page;
+    s.pages_admit = kv_blocks((int64_t)r->n_token + (left < HEADROOM ? left : HEADROOM) - 1);
+    return s;
+}
+
+static bool comes_before(const struct request *a, const struct request *b)
+{
+    return a->priority != b->priority ? a->priority < b->priority : a->order < b->order;
+}
+
+static struct request *first_of_all(const struct engine *g)
+{
+    struct request *first = NULL;
+    for (size_t i = 0; i < g->n_active; i++)
+        for (size_t j = 0; j < g->active[i]->n_live; j++)
+            if (!first || comes_before(g->active[i]->live[j], first))
+                first = g->active[i]->live[j];
+    return first;
+}
+
+static void set_admitted(struct engine *g, struct request *r, bool on)
+{
+    r->admitted = on;
+    atomic_fetch_add(&g->n_running, on ? 1 : -1);
+    atomic_fetch_add(&g->n_waiting, on ? -1 : 1);
+}
+
+static void preempt(struct engine *g, struct request *r)
+{
+    kv_drop(&r->model->kv, &r->kv);
+    r->n_done = 0;
+    set_admitted(g, r, false);
+    pthread_mutex_lock(&g->lock);
+    g->stats.preempted_total++;
+    pthread_mutex_unlock(&g->lock);
+}
+
+/* Memory for `asker`: unused blocks of other models, then the blocks of the last sequence that comes after it. */
+static bool make_room(struct engine *g, const struct request *asker)
+{
+    size_t bytes = 0;
+    struct request *victim = NULL;
+    for (size_t i = 0; i < g->n_active; i++) {
+        struct engine_model *m = g->active[i];
+        if (m != asker->model)
+            bytes += kv_trim(&m->kv);
+        for (size_t j = 0; j < m->n_live; j++) {
+            struct request *r = m->live[j];
+            if (r->kv.n_page && comes_before(asker, r) && (!victim || comes_before(victim, r)))
+                victim = r;
+        }
+    }
+    if (bytes)
+        return true;
+    if (!victim)
+        return false;
+    preempt(g, victim);
+    if (victim->model != asker->model)
+        kv_trim(&victim->model->kv);
+    return true;
+}
+
+static size_t pages_to_be_had(struct engine *g, struct engine_model *m)
+{
+    pthread_mutex_lock(&g->lock);
+    size_t pending = load_pending(g), bytes = ledger_free_bytes(g->ledger);
+    pthread_mutex_unlock(&g->lock);
+    return kv_free_blocks(&m->kv) + (bytes > pending ? bytes - pending : 0) / m->kv.block_bytes;
+}
+
+static void admit(struct engine *g, struct engine_model *m)
+{
+    const struct request *first = first_of_all(g);
+    int must = -1;
+    bool waiting = false;
+    for (size_t i = 0; i < m->n_live; i++) {
+        m->sched[i] = describe(m->live[i]);
+        waiting |= !m->live[i]->admitted;
+        if (m->live[i] == first)
+            must = (int)i;
+    }
+    if (!waiting || !sched_admit(m->sched, m->n_live, pages_to_be_had(g, m), g->opts.max_batch, must))
+        return;
+    for (size_t i = 0; i < m->n_live; i++)
+        if (m->sched[i].admitted && !m->live[i]->admitted)
+            set_admitted(g, m->live[i], true);
+}
+
+/* Prompt tokens of this step: fewer when somebody waits for the next token or for the machine. */
+static int chunk_now(const struct engine *g, const struct engine_model *m)
+{
+    bool contended = g->n_active > 1;
+    for (size_t i = 0; i < m->n_live && !contended; i++)
+        contended = m->sched[i].admitted && m->sched[i].todo == 1;
+    return sched_chunk(g->opts.prefill_chunk, contended, m->s_per_tok, SLICE_S);
+}
+
+/* Blocks for n more positions of r; fewer positions if that is all that can be had. Returns how many. */
+static int take_blocks(struct engine *g, struct request *r, int n, struct err *e)
+{
+    struct engine_model *m = r->model;
+    while (r->kv.n_page < kv_blocks((int64_t)r->n_done + n)) {
+        int rc = kv_grow(&m->kv, &r->kv, e);
+        if (rc < 0 && !make_room(g, r))
+            break;
+    }
+    int64_t room = (int64_t)r->kv.n_page * KV_BLOCK - r->n_done;
+    return room < n ? (int)room : n;
+}
+
+/* Nothing can be taken away for r and no load is about to fail: r will never go on. The promise made at submit was
+ * broken from outside (the ceiling was lowered), so it ends with the ledger's own words. */
+static void starve(struct engine *g, struct request *r, const struct err *e)
+{
+    if (r != first_of_all(g))
+        return;
+    for (size_t i = 0; i < g->n_active; i++)
+        for (size_t j = 0; j < g->active[i]->n_live; j++)
+            if (g->active[i]->live[j] != r && g->active[i]->live[j]->kv.n_page)
+                return;
+    pthread_mutex_lock(&g->lock);
+    bool loading = false;
+    for (const struct engine_model *m = g->models; m; m = m->next)
+        loading |= m->load_need != 0;
+    pthread_mutex_unlock(&g->lock);
+    if (!loading)
+        engine_end(r, EVENT_ERROR, FINISH_STOP, e);
+}
+
+static int rows_wanted(const struct request *r, int n_tok)
+{
+    if (r->all_logits)
+        return n_tok;
+    return r->n_done + n_tok == r->n_token;
+}
+
+/* Room for `rows` rows of logits, or as many as the ledger allows. */
+static int logit_rows(struct engine *g, struct engine_model *m, int rows)
+{
+    if (rows <= m->logit_rows)
+        return rows;
+    int grown = m->logit_rows;
+    while (grown < rows)
+        grown *= 2;
+    grown = grown < g->opts.max_batch ? grown : g->opts.max_batch;
+    size_t row = (size_t)m->graph->n_vocab * sizeof(float);
+    void *mem;
+    if (ledger_alloc(m->own_scratch, (size_t)grown * row, &mem, NULL) < 0)
+        return m->logit_rows;
+    ledger_dealloc(m->own_scratch, m->logits, (size_t)m->logit_rows * row);
+    m->logits = mem;
+    m->logit_rows = grown;
+    return rows;
+}
+
+/* Picks -> requests that hold all blocks their tokens need. */
+static void gather(struct engine *g, struct engine_model *m, size_t n_pick)
+{
+    struct step_arrays *s = &g->step;
+    int n = 0;
+    for (size_t i = 0; i < n_pick; i++)
+        s->req[i] = m->live[s->pick[i].seq];
+    for (size_t i = 0; i < n_pick; i++) {
+        struct request *r = s->req[i];
+        struct err e;
+        if (!r->admitted) /* preempted for one before it */
+            continue;
+        r->step_tok = take_blocks(g, r, s->pick[i].n_tok, &e);
+        if (r->step_tok > 0)
+            s->req[n++] = r;
+        else
+            starve(g, r, &e);
+    }
+    s->n_req = 0;
+    for (int i = 0; i < n; i++)
+        if (s->req[i]->admitted)
+            s->req[s->n_req++] = s->req[i];
+}
+
+/* Trims the step to the rows of logits there is room for. */
+static void fit_rows(struct engine *g, struct engine_model *m)
+{
+    struct step_arrays *s = &g->step;
+    int want = 0;
+    for (int i = 0; i < s->n_req; i++)
+        want += rows_wanted(s->req[i], s->req[i]->step_tok);
+    int left = logit_rows(g, m, want < g->opts.max_batch ? want : g->opts.max_batch), n = 0;
+    for (int i = 0; i < s->n_req; i++) {
+        struct request *r = s->req[i];
+        int rows = rows_wanted(r, r->step_tok);
+        if (rows > left && r->all_logits)
+            r->step_tok = rows = left;
+        if (rows > left || r->step_tok == 0)
+            continue;
+        left -= rows;
+        s->req[n++] = r;
+    }
+    s->n_req = n;
+}
+
+static void fill(struct engine *g)
+{
+    struct step_arrays *s = &g->step;
+    int t = 0, row = 0;
+    for (int i = 0; i < s->n_req; i++) {
+        struct request *r = s->req[i];
+        int rows = rows_wanted(r, r->step_tok);
+        s->seqs[i] = (struct batch_seq){r->kv.page, (size_t)r->kv.n_page};
+        r->step_row = rows ? row : -1;
+        for (int j = 0; j < r->step_tok; j++, t++) {
+            s->token[t] = r->token[r->n_done + j];
+            s->pos[t] = r->n_done + j;
+            s->seq[t] = i;
+            if (j >= r->step_tok - rows)
+                s->wanted[row++] = t;
+        }
+        r->served = g->n_step;
+    }
+    s->n_tok = t;
+    s->n_row = row;
+}
+
+static bool all_cancelled(void *arg)
+{
+    const struct engine *g = arg;
+    for (int i = 0; i < g->step.n_req; i++)
+        if (atomic_load_explicit(&g->step.req[i]->stop, memory_order_relaxed) == REQUEST_GO)
+            return false;
+    return true;
+}
+
+static bool is_stop(const struct request *r, int32_t id)
+{
+    if (r->sample.ignore_eos)
+        return false;
+    for (int i = 0; i < r->n_stop_id; i++)
+        if (r->stop_id[i] == id)
+            return true;
+    return false;
+}
+
+/* r's last known token was run: choose the next one, tell it, see whether it was the last. */
+static void next_token(struct request *r, const float *logits)
+{
+    struct engine_model *m = r->model;
+    struct sample_in in = {.logits = logits, .n_vocab = (size_t)m->graph->n_vocab, .token = r->token, .n_prompt = r->n_prompt,
+                           .n_token = r->n_token, .params = &r->sample, .constraint = r->has_constraint ? &r->constraint : NULL};
+    struct err e;
+    int32_t id;
+    if (sample_token(&in, &m->sample, &id, &e) < 0) {
+        engine_end(r, EVENT_ERROR, FINISH_STOP, &e);
+        return;
+    }
+    size_t at = (size_t)(r->n_token - r->n_prompt), k = r->k > 0 ? (size_t)r->k : 0;
+    if (r->k >= 0) {
+        struct sample_want want = {id, r->k, r->lp + at * (1 + k), r->top_id + at * k};
+        sample_logprobs(logits, in.n_vocab, &want, &m->sample);
+    }
+    r->token[r->n_token++] = id;
+    r->last_ns = clock_ns();
+    if (!r->first_ns)
+        r->first_ns = r->last_ns;
+    bool eog = is_stop(r, id);
+    request_push_token(r, eog);
+    if (eog)
+        engine_end(r, EVENT_DONE, FINISH_STOP, NULL);
+    else if (r->n_token == r->n_prompt + r->max_tokens)
+        engine_end(r, EVENT_DONE, FINISH_LENGTH, NULL);
+}
+
+static void finish_request(struct request *r)
+{
+    size_t n_vocab = (size_t)r->model->graph->n_vocab;
+    const float *logits = r->model->logits + (size_t)(r->step_row > 0 ? r->step_row : 0) * n_vocab;
+    int rows = rows_wanted(r, r->step_tok), first = r->n_done + r->step_tok - rows;
+    r->n_done += r->step_tok;
+    for (int i = 0; i < rows && r->on_logits; i++)
+        if (first + i >= r->logits_sent) {
+            r->on_logits(r->logits_arg, first + i, logits + (size_t)i * n_vocab, n_vocab);
+            r->logits_sent = first + i + 1;
+        }
+    if (r->n_done == r->n_token && atomic_load(&r->stop) == REQUEST_GO)
+        next_token(r, logits + (size_t)(rows - 1) * n_vocab);
+}
+
+static void count_step(struct engine *g, struct engine_model *m, double run_s, double all_s)
+{
+    struct step_arrays *s = &g->step;
+    int sampled = 0, prompt = 0;
+    for (int i = 0; i < s->n_req; i++) {
+        sampled += s->req[i]->n_done + s->req[i]->step_tok == s->req[i]->n_token;
+        prompt += s->req[i]->step_tok > 1 ? s->req[i]->step_tok : 0;
+    }
+    m->vtime += all_s;
+    if (prompt >= 16) { /* a running mean of what a prompt token costs in such company */
+        double now = run_s / prompt;
+        m->s_per_tok = m->s_per_tok > 0 ? 0.7 * m->s_per_tok + 0.3 * now : now;
+    }
+    pthread_mutex_lock(&g->lock);
+    g->stats.steps_total++;
+    g->stats.step_s_total += run_s;
+    g->stats.tokens_prompt_total += (uint64_t)prompt;
+    g->stats.tokens_output_total += (uint64_t)sampled;
+    pthread_mutex_unlock(&g->lock);
+}
+
+static int run(struct engine *g, struct engine_model *m, struct err *e)
+{
+    struct step_arrays *s = &g->step;
+    struct batch b = {.token = s->token, .pos = s->pos, .seq = s->seq, .n_tok = s->n_tok, .seqs = s->seqs, .n_seq = s->n_req,
+                      .wanted = s->wanted, .n_wanted = s->n_row, .cancelled = all_cancelled, .cancel_arg = g};
+    uint64_t now = clock_ns();
+    for (int i = 0; i < s->n_req; i++)
+        if (!s->req[i]->start_ns)
+            s->req[i]->start_ns = now;
+    return backend_run(g->backend, m->plan, &b, m->logits, e);
+}
+
+bool step_model(struct engine *g, struct engine_model *m)
+{
+    struct step_arrays *s = &g->step;
+    admit(g, m);
+    struct sched_limits lim = {.max_seq = g->opts.max_batch, .max_tok = g->max_tok, .chunk = chunk_now(g, m), .step = ++g->n_step};
+    gather(g, m, sched_build(m->sched, m->n_live, &lim, s->pick));
+    fit_rows(g, m);
+    if (!s->n_req)
+        return false;
+    fill(g);
+    struct err e;
+    double begin = clock_s();
+    int rc = run(g, m, &e);
+    double run_s = clock_s() - begin;
+    if (rc == 0)
+        count_step(g, m, run_s, run_s);
+    else
+        m->vtime += run_s;
+    for (int i = 0; i < s->n_req; i++) {
+        if (rc == 0)
+            finish_request(s->req[i]);
+        else if (rc != ERR_CANCELLED)
+            engine_end(s->req[i], EVENT_ERROR, FINISH_STOP, &e);
+    }
+    return true;
+}
