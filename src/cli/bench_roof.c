@@ -1,0 +1,137 @@
+/* bench_roof: see bench.h. Every roof is the best of several short tries: a neighbour on the same core only ever slows one down. */
+#include "base/clock.h"
+#include "base/pool.h"
+#include "base/rng.h"
+#include "cli/bench.h"
+#include "kernel/kernel.h"
+#include <string.h>
+
+enum { READ_BYTES = 256 << 20, READ_TRIES = 8, ROWS = 64, K = 1024, TOKENS = 64, CALLS = 24, MUL_TRIES = 6, THREADS = 256 };
+
+struct reading {
+    const uint64_t *data;
+    size_t words;
+    uint64_t sum[THREADS][8]; /* a cache line each; kept so that the reads are not dropped */
+};
+
+static void read_part(void *arg, int thread, int n_threads)
+{
+    struct reading *r = arg;
+    size_t part = r->words / (size_t)n_threads & ~(size_t)63;
+    const uint64_t *p = r->data + part * (size_t)thread;
+    uint64_t s[16] = {0};
+    for (size_t i = 0; i + 16 <= part; i += 16)
+        for (size_t j = 0; j < 16; j++)
+            s[j] += p[i + j];
+    for (size_t j = 0; j < 16; j++)
+        r->sum[thread % THREADS][0] += s[j];
+}
+
+static int read_roof(struct backend *b, struct ledger_owner *o, double *out, struct err *e)
+{
+    void *mem;
+    static struct reading r;
+    int err = ledger_alloc(o, READ_BYTES, &mem, e);
+    if (err)
+        return err;
+    memset(mem, 1, READ_BYTES); /* every page is there, and none is the shared zero page */
+    r = (struct reading){.data = mem, .words = READ_BYTES / 8};
+    *out = 0;
+    for (int i = 0; i < READ_TRIES; i++) {
+        double t = clock_s();
+        pool_run(backend_pool(b), read_part, &r);
+        t = clock_s() - t;
+        if (t > 0 && READ_BYTES / t > *out)
+            *out = READ_BYTES / t;
+    }
+    ledger_dealloc(o, mem, READ_BYTES);
+    return 0;
+}
+
+struct multiplying {
+    const struct kernels *k;
+    enum dtype type;
+    char *mem;              /* one part per thread */
+    size_t part, act, scratch, y; /* offsets in a part: packed weights at 0 */
+};
+
+static void mul_part(void *arg, int thread, int n_threads)
+{
+    struct multiplying *m = arg;
+    char *p = m->mem + m->part * (size_t)thread;
+    struct linear_args a = {.w = p, .act = p + m->act, .y = (float *)(p + m->y), .scratch = p + m->scratch, .k = K, .n_rows = ROWS, .ldy = ROWS,
+                            .g1 = ROWS / KERNEL_MR, .t1 = TOKENS, .n_tok = TOKENS};
+    (void)n_threads;
+    for (int i = 0; i < CALLS; i++)
+        m->k->linear[m->type].mul(&a);
+}
+
+static size_t round_up(size_t n)
+{
+    return (n + 4095) & ~(size_t)4095;
+}
+
+static void prepare_part(const struct multiplying *m, char *p, const float *x, char *encoded)
+{
+    const struct dtype_info *d = dtype_info(m->type);
+    const struct linear_kernel *l = &m->k->linear[m->type];
+    size_t row = K / d->block * d->bytes;
+    for (size_t r = 0; r < KERNEL_MR; r++)
+        d->encode(encoded + r * row, x + r * K, K);
+    for (size_t g = 0; g < ROWS / KERNEL_MR; g++)
+        l->pack(p + g * l->group_bytes(K), encoded, row, KERNEL_MR, K);
+    if (l->float_act)
+        memcpy(p + m->act, x, TOKENS * K * sizeof *x);
+    else
+        m->k->act_quantize(p + m->act, x, K, K, TOKENS, 0, TOKENS, false);
+}
+
+static int mul_roof(struct backend *b, struct ledger_owner *o, enum dtype t, double *best, struct err *e)
+{
+    const struct kernels *k = backend_kernels(b);
+    const struct linear_kernel *l = &k->linear[t];
+    size_t threads = (size_t)backend_threads(b), x_bytes = TOKENS * K * sizeof(float);
+    struct multiplying m = {.k = k, .type = t};
+    m.act = round_up(ROWS / KERNEL_MR * l->group_bytes(K));
+    m.scratch = m.act + round_up(l->float_act ? x_bytes : k->act_bytes(K, TOKENS, false));
+    m.y = m.scratch + round_up(k->linear_scratch(K, TOKENS));
+    m.part = m.y + round_up(TOKENS * ROWS * sizeof(float));
+    size_t all = m.part * threads + 2 * x_bytes;
+    void *mem;
+    int err = ledger_alloc(o, all, &mem, e);
+    if (err)
+        return err;
+    m.mem = mem;
+    float *x = (float *)(m.mem + m.part * threads);
+    for (size_t i = 0; i < TOKENS * K; i++)
+        x[i] = (float)(rng_uniform(3, 0, i) * 2 - 1);
+    for (size_t i = 0; i < threads; i++)
+        prepare_part(&m, m.mem + m.part * i, x, (char *)x + x_bytes);
+    double ops = 2.0 * ROWS * K * TOKENS * CALLS * (double)threads;
+    for (int i = 0; i < MUL_TRIES; i++) {
+        double s = clock_s();
+        pool_run(backend_pool(b), mul_part, &m);
+        s = clock_s() - s;
+        if (s > 0 && ops / s > *best)
+            *best = ops / s;
+    }
+    ledger_dealloc(o, mem, all);
+    return 0;
+}
+
+int bench_roof_measure(struct backend *b, struct ledger *l, struct bench_roof *out, struct err *e)
+{
+    static const enum dtype quantised[] = {DT_Q4_0, DT_Q4_1, DT_Q8_0, DT_Q4_K};
+    struct ledger_owner *o;
+    *out = (struct bench_roof){0};
+    int r = ledger_owner_new(l, "bench/roof", &o, e);
+    if (r)
+        return r;
+    r = read_roof(b, o, &out->read_bytes, e);
+    for (size_t i = 0; !r && i < sizeof quantised / sizeof quantised[0]; i++)
+        r = mul_roof(b, o, quantised[i], &out->int8_ops, e);
+    if (!r)
+        r = mul_roof(b, o, DT_F32, &out->f32_ops, e);
+    ledger_owner_free(o);
+    return r;
+}

@@ -1,0 +1,65 @@
+/* hearth bench roof: the machine's best, alone. */
+#include "base/cpu.h"
+#include "cli/bench.h"
+#include "cli/commands.h"
+#include "cli/out.h"
+#include <stdio.h>
+
+struct values {
+    const char *cpu_mask;
+    int threads;
+    bool json;
+};
+const struct opt bench_roof_opts[] = {
+    OPT_ROW_THREADS(struct values),
+    OPT_ROW_CPU_MASK(struct values),
+    OPT_ROW_JSON(struct values),
+    OPT_END,
+};
+
+static int print_json(const struct bench_roof *f, const struct backend *b, const char *level)
+{
+    struct buf out = {0};
+    struct jsonw w;
+    jsonw_init(&w, &out);
+    jsonw_obj(&w);
+    jsonw_kstr(&w, "cpu", cpu_model());
+    jsonw_kstr(&w, "level", level);
+    jsonw_kint(&w, "threads", backend_threads(b));
+    jsonw_kdouble(&w, "read_gb_s", f->read_bytes / 1e9);
+    jsonw_kdouble(&w, "int8_gop_s", f->int8_ops / 1e9);
+    jsonw_kdouble(&w, "f32_gflop_s", f->f32_ops / 1e9);
+    jsonw_end_obj(&w);
+    return out_json(&out);
+}
+
+int cmd_bench_roof(const struct command *c, int argc, char **argv)
+{
+    struct values v = {0};
+    struct ledger *l = NULL;
+    struct backend *b = NULL;
+    struct bench_roof f;
+    struct err e = {0};
+    const char *mask_name;
+    int code = opt_parse(c, &argc, argv, &v);
+    if (code != OPT_RUN)
+        return code;
+    struct backend_opts o = {.n_threads = v.threads};
+    int r = cli_cpu_mask(v.cpu_mask, &mask_name, &o.cpu_mask, &e);
+    if (!r && !(r = ledger_new(&l, 0, &e)) && !(r = backend_new(&b, &o, &e)))
+        r = bench_roof_measure(b, l, &f, &e);
+    if (r) {
+        code = cli_fail(&e);
+    } else if (v.json) {
+        code = print_json(&f, b, cpu_mask_name(o.cpu_mask & cpu_features()));
+    } else {
+        printf("%s, %d threads, kernels: %s\n", cpu_model(), backend_threads(b), cpu_mask_name(o.cpu_mask & cpu_features()));
+        printf("read  %7.1f GB/s     memory, one long stream per thread\n", f.read_bytes / 1e9);
+        printf("int8  %7.1f GOP/s    the best quantised kernel on data that stays in the cache\n", f.int8_ops / 1e9);
+        printf("f32   %7.1f GFLOP/s  the f32 kernel on data that stays in the cache\n", f.f32_ops / 1e9);
+        code = CLI_OK;
+    }
+    backend_free(b);
+    ledger_free(l);
+    return code;
+}
