@@ -42,11 +42,10 @@ void *mem_alloc(size_t size)
 
 void *mem_calloc(size_t n, size_t size)
 {
-    if (mem_refused())
+    size_t bytes;
+    if (mem_refused() || __builtin_mul_overflow(n, size, &bytes) || bytes > PTRDIFF_MAX)
         return NULL;
-    if (n == 0 || size == 0)
-        n = size = 1;
-    return calloc(n, size); /* checks the product itself */
+    return calloc(1, bytes ? bytes : 1);
 }
 
 void *mem_realloc(void *p, size_t size)
