@@ -30,14 +30,22 @@ static const struct bpe_merge *merge_find(const struct bpe *b, int32_t left, int
 
 /* ---- loading ---- */
 
+/* Merges mostly make the tokens in their order: looking at the next id first saves the slow, scattered lookup. */
+static int32_t find_near(const struct vocab *v, int32_t near, const char *s, size_t n) {
+    const char *p;
+    if (near < (int32_t)v->n && vocab_text(v, near, &p) == n && memcmp(p, s, n) == 0 && (VOCAB_BIT(v->type[near]) & VOCAB_PLAIN)) return near;
+    return vocab_find(v, s, n, VOCAB_PLAIN);
+}
+
 /* One line "left right" of the merges. Parts that are not in the vocabulary can never meet: such a merge is left out. */
-static int merge_add(struct bpe *b, struct file_str line, uint32_t rank, char *tmp, struct err *e) {
+static int merge_add(struct bpe *b, struct file_str line, uint32_t rank, char *tmp, int32_t *near, struct err *e) {
     const char *space = memchr(line.p, ' ', line.n);
     if (!space) return err_set(e, ERR_FORMAT, "merge %u of the tokenizer is not a pair", rank);
     size_t nl = (size_t)(space - line.p);
     size_t a = vocab_unspell(line.p, nl, tmp), ab = a + vocab_unspell(space + 1, line.n - nl - 1, tmp + a);
     int32_t left = vocab_find(b->v, tmp, a, VOCAB_PLAIN), right = vocab_find(b->v, tmp + a, ab - a, VOCAB_PLAIN);
-    int32_t id = vocab_find(b->v, tmp, ab, VOCAB_PLAIN);
+    int32_t id = find_near(b->v, *near, tmp, ab);
+    *near = id + 1;
     if (left < 0 || right < 0 || id < 0) return 0;
     uint32_t k = pair_hash(left, right) & b->mask;
     for (; b->slot[k].left >= 0; k = (k + 1) & b->mask)
@@ -64,7 +72,8 @@ static int load_merges(struct bpe *b, const struct model_file *f, struct err *e)
     memset(b->slot, 0xFF, size * sizeof *b->slot); /* left -1 */
     b->mask = (uint32_t)(size - 1);
     b->held += size * sizeof *b->slot;
-    for (uint64_t i = 0; i < a.n && !rc; i++) rc = merge_add(b, a.strs[i], (uint32_t)i, tmp, e);
+    int32_t near = 0;
+    for (uint64_t i = 0; i < a.n && !rc; i++) rc = merge_add(b, a.strs[i], (uint32_t)i, tmp, &near, e);
     mem_free(tmp);
     return rc;
 }
@@ -109,7 +118,7 @@ int bpe_load(struct bpe *b, const struct vocab *v, const struct model_file *f, s
     b->v = v;
     b->unknown = -1;
     uint32_t unk;
-    if (!file_get_u32(f, "tokenizer.ggml.unknown_token_id", &unk, NULL) && unk < v->n) b->unknown = (int32_t)unk;
+    if (!v->bytes_as_text && !file_get_u32(f, "tokenizer.ggml.unknown_token_id", &unk, NULL) && unk < v->n) b->unknown = (int32_t)unk;
     for (int c = 0; c < 128; c++) {
         char s = (char)c;
         b->ascii[c] = vocab_find(v, &s, 1, VOCAB_PLAIN);
@@ -256,6 +265,10 @@ static size_t symbols(const struct bpe *b, const char *s, size_t n, struct bpe_s
         struct bpe_symbol *x = &sym[k];
         unsigned char c = (unsigned char)s[i];
         int32_t cp;
+        if (!b->order && b->v->byte_id[c] < 0) { /* no token, no "unknown" (a control token there): left out, as its own tools do */
+            i++, k--;
+            continue;
+        }
         *x = (struct bpe_symbol){.key = BPE_NONE, .pos = i, .len = 1, .chars = 1};
         if (!b->order)
             x->id = b->v->byte_id[c];

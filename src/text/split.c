@@ -97,11 +97,19 @@ static size_t word_qwen2(struct text t, size_t i) {
     return word_llama3(t, i, 1);
 }
 
+/* The oracle's digit splitter is one Unicode version ahead (17) of its regular expressions (16). */
+static bool is_digit(struct text t, size_t i, size_t *len) {
+    int32_t cp;
+    if (at(t, i, len) == UTF8_NUMBER) return true;
+    if (*len < 4 || utf8_decode(t.s + i, t.n - i, &cp) != 4) return false;
+    return (cp >= 0x11DE0 && cp <= 0x11DE9) || (cp >= 0x16FF4 && cp <= 0x16FF6);
+}
+
 /* Numbers stand alone first; what lies between is split on its own, so its end counts as the end of the text. */
 static size_t part_digits(struct text t, size_t i) {
     size_t len;
-    if (at(t, i, &len) == UTF8_NUMBER) return i + len;
-    for (; i < t.n && at(t, i, &len) != UTF8_NUMBER; i += len) {}
+    if (is_digit(t, i, &len)) return i + len;
+    for (; i < t.n && !is_digit(t, i, &len); i += len) {}
     return i;
 }
 

@@ -28,7 +28,8 @@ enum tokenizer_flags {
     TOK_PARSE_SPECIAL = 2 /* added and special tokens in the text become their ids where the text is trusted */
 };
 /* Encodes text[0..n). trusted: one byte per text byte (non-zero: may form special tokens), or NULL = all trusted. Without
- * TOK_PARSE_SPECIAL nothing becomes a special token. Invalid UTF-8 is encoded byte by byte, never dropped. Appends to out. */
+ * TOK_PARSE_SPECIAL nothing becomes a special token. Invalid UTF-8 is encoded byte by byte (bytes that a
+ * byte-level vocabulary has no token for are left out, as its own tools do; no real model's valid UTF-8 but for NUL and the like is). Appends to out. */
 int tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, const uint8_t *trusted, unsigned flags,
                      struct token_list *out, struct err *e);
 /* Bytes of one token (may be part of a UTF-8 character). Special tokens give "" unless `special`. Returns length; *p stays valid with t. */

@@ -127,6 +127,32 @@ enum utf8_class utf8_classify(const char *s, size_t n, size_t *len) {
 
 /* ---- NFC ---- */
 
+/* The oracle's normaliser has tables of Unicode 9: these marks, assigned since, stay where they are and join nothing. */
+static const struct {
+    int32_t first, last;
+} newer[] = {
+    {0x07FD, 0x07FD}, {0x0897, 0x089F}, {0x08CA, 0x08D3}, {0x09FE, 0x09FE}, {0x0C3C, 0x0C3C}, {0x0D3B, 0x0D3C},
+    {0x0EBA, 0x0EBA}, {0x1715, 0x1715}, {0x1ABF, 0x1ACE}, {0x1DF6, 0x1DFA}, {0xA82C, 0xA82C}, {0x105C0, 0x105F3},
+    {0x10D24, 0x10D27}, {0x10D69, 0x10D6D}, {0x10EAB, 0x10EAC}, {0x10EFC, 0x10EFF}, {0x10F46, 0x10F50}, {0x10F82, 0x10F85},
+    {0x11070, 0x11070}, {0x1133B, 0x1133B}, {0x11380, 0x113E2}, {0x1145E, 0x1145E}, {0x11839, 0x1183A}, {0x11930, 0x11930},
+    {0x11935, 0x11935}, {0x11938, 0x11938}, {0x1193D, 0x1193E}, {0x11943, 0x11943}, {0x119E0, 0x119E0}, {0x11A34, 0x11A34},
+    {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42}, {0x11D44, 0x11D45}, {0x11D97, 0x11D97}, {0x11F41, 0x11F42},
+    {0x16100, 0x1612F}, {0x16D40, 0x16D6A}, {0x16FF0, 0x16FF1}, {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE},
+    {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}, {0x1E5EE, 0x1E5EF},
+};
+
+static bool stands_alone(int32_t cp) {
+    size_t lo = 0, n = sizeof newer / sizeof *newer, hi = n;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (newer[mid].last < cp)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return cp < 0 || (lo < n && newer[lo].first <= cp);
+}
+
 struct mark {
     int32_t cp;
     int ccc;
@@ -193,7 +219,7 @@ static void nfc_stretch(const char *s, size_t n, struct buf *out) {
 /* Characters that NFC leaves alone and that never combine with what precedes them: they may combine onwards only. */
 static bool inert(int32_t cp) {
     return cp < 0x300 || (cp >= 0x400 && cp <= 0x482) || (cp >= 0x3041 && cp <= 0x3096) || (cp >= 0x30A1 && cp <= 0x30FA) ||
-           (cp >= 0x4E00 && cp <= 0x9FFF) || (cp >= 0xAC00 && cp <= 0xD7A3);
+           (cp >= 0x4E00 && cp <= 0x9FFF) || (cp >= 0xAC00 && cp <= 0xD7A3) || stands_alone(cp);
 }
 
 /* Most text is inert and copied as it is; the rest is normalised from the last inert character before it. */
@@ -202,7 +228,7 @@ void utf8_nfc(const char *s, size_t n, struct buf *out) {
         size_t j = i, last = i, len = 0;
         int32_t cp = 0;
         while (j < n && (len = utf8_decode(s + j, n - j, &cp), inert(cp))) { /* ill-formed bytes (cp < 0) too */
-            last = cp < 0 ? j + len : j;
+            last = cp < 0 || (cp >= 0x300 && stands_alone(cp)) ? j + len : j;
             j += len;
         }
         if (j == n) last = n;
