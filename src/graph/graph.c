@@ -102,7 +102,7 @@ int graph_add_weight(struct graph *g, const struct graph_weight *w)
     return g->n_weight++;
 }
 
-int graph_add_kv(struct graph *g, int n_kv_head, int head_dim, int window)
+int graph_add_kv(struct graph *g, int n_kv_head, int head_dim, int window, enum dtype dtype)
 {
     if (g->failed)
         return -1;
@@ -110,8 +110,8 @@ int graph_add_kv(struct graph *g, int n_kv_head, int head_dim, int window)
     if (!p)
         return -1;
     g->kv = p;
-    size_t half = (size_t)n_kv_head * (size_t)head_dim * 64 * sizeof(uint16_t);
-    p[g->n_kv] = (struct graph_kv_layer){n_kv_head, head_dim, window, g->kv_block_bytes, g->kv_block_bytes + half};
+    size_t head = (size_t)head_dim * 64 * dtype_info(dtype)->bytes, half = (size_t)n_kv_head * head;
+    p[g->n_kv] = (struct graph_kv_layer){n_kv_head, head_dim, window, dtype, g->kv_block_bytes, g->kv_block_bytes + half, head};
     g->kv_block_bytes += 2 * half;
     return g->n_kv++;
 }

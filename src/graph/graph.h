@@ -60,10 +60,12 @@ struct graph_weight {
     enum weight_use use;    /* EMBED and LINEAR may share one tensor: then one weight serves both (tied head) */
 };
 
-/* Where a layer's K and V lie inside one KV block of 64 positions. K: [n_kv][d][64] f16, V: [n_kv][64][d] f16. */
+/* Where a layer's K and V lie inside one KV block of 64 positions. K: [n_kv][d][64], V: [n_kv][64][d], of `dtype`. */
 struct graph_kv_layer {
     int n_kv_head, head_dim, window;
+    enum dtype dtype;  /* DT_F16, or DT_F32 */
     size_t k_off, v_off;
+    size_t head_bytes; /* from one head's K (or V) to the next */
 };
 
 struct graph {
@@ -84,7 +86,7 @@ struct graph *graph_new(void);
 void graph_free(struct graph *g);
 int graph_add(struct graph *g, const struct graph_node *n, int width, bool wanted_rows); /* returns the out value id */
 int graph_add_weight(struct graph *g, const struct graph_weight *w);                     /* returns its index */
-int graph_add_kv(struct graph *g, int n_kv_head, int head_dim, int window);              /* returns the layer */
+int graph_add_kv(struct graph *g, int n_kv_head, int head_dim, int window, enum dtype dtype); /* returns the layer */
 int graph_check(const struct graph *g, struct err *e); /* shapes, arities, ids; every model passes it before it runs */
 
 /* One step's input: plain data, filled by the engine, read-only for everyone else. */

@@ -71,6 +71,10 @@ struct kernels {
     /* Writes K (as column `slot`) and V (as row `slot`) of one head, rounded to f16, into one block. */
     void (*kv_store)(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim, size_t slot);
 
+    /* The same over f32 pages, for models whose weights are f32 (small and rare: plain C serves every level). */
+    void (*attn_f32)(const struct attn_args *a);
+    void (*kv_store_f32)(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim, size_t slot);
+
     /* Elementwise and row-wise, f32. Reductions use 16 virtual lanes and a fixed tree. dst may equal an input. */
     void (*rmsnorm)(float *dst, const float *x, const float *w, size_t n, float eps); /* x / sqrt(mean x^2 + eps) * w */
     void (*add)(float *dst, const float *a, const float *b, size_t n);

@@ -119,6 +119,12 @@ int build_rope(struct builder *b, int x, int head_dim, float base, bool neox)
     return build_add(b, &n, build_width(b, x));
 }
 
+int build_kv(struct builder *b, int k_weight, int window)
+{
+    bool f32 = k_weight >= 0 && b->g->weight[k_weight].dtype == DT_F32;
+    return graph_add_kv(b->g, b->info->n_kv_head, b->info->head_dim, window, f32 ? DT_F32 : DT_F16);
+}
+
 int build_attn(struct builder *b, int q, int k, int v, int layer, int window)
 {
     const struct model_info *i = b->info;

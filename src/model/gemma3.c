@@ -35,7 +35,8 @@ static int gemma3_attention(struct builder *b, int x, int l, bool wide)
     int window = global ? 0 : i->window;
 
     int q = build_linear(b, x, build_weight(b, l, "attn_q.weight", qw, e, WEIGHT_LINEAR), -1, wide);
-    int k = build_linear(b, x, build_weight(b, l, "attn_k.weight", kvw, e, WEIGHT_LINEAR), -1, wide);
+    int wk = build_weight(b, l, "attn_k.weight", kvw, e, WEIGHT_LINEAR);
+    int k = build_linear(b, x, wk, -1, wide);
     int v = build_linear(b, x, build_weight(b, l, "attn_v.weight", kvw, e, WEIGHT_LINEAR), -1, wide);
     q = build_norm(b, q, build_weight(b, l, "attn_q_norm.weight", 1, d, WEIGHT_VECTOR));
     k = build_norm(b, k, build_weight(b, l, "attn_k_norm.weight", 1, d, WEIGHT_VECTOR));
@@ -47,7 +48,7 @@ static int gemma3_attention(struct builder *b, int x, int l, bool wide)
     k = build_rope(b, k, i->head_dim, base, true);
     b->info = i;
     q = build_scale(b, q, 1.0f / sqrtf((float)i->head_dim));
-    return build_attn(b, q, k, v, graph_add_kv(b->g, i->n_kv_head, i->head_dim, window), window);
+    return build_attn(b, q, k, v, build_kv(b, wk, window), window);
 }
 
 static int gemma3_ffn(struct builder *b, int x, int l, bool wide)

@@ -50,7 +50,7 @@ void llama_build(struct builder *b, bool qkv_bias, bool neox)
         q = build_rope(b, q, i->head_dim, i->rope_base, neox);
         k = build_rope(b, k, i->head_dim, i->rope_base, neox);
         q = build_scale(b, q, 1.0f / sqrtf((float)i->head_dim));
-        int a = build_attn(b, q, k, v, graph_add_kv(b->g, i->n_kv_head, i->head_dim, 0), 0);
+        int a = build_attn(b, q, k, v, build_kv(b, w.k, 0), 0);
         if (l == i->n_layer - 1) {
             a = build_select(b, a);
             x = build_select(b, x);

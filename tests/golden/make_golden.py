@@ -16,7 +16,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 POSITIONS, TOP = 128, 256
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -24,8 +24,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 def load(path):
     torch.manual_seed(0)
+    where = {"gguf_file": os.path.basename(path)}
+    config = AutoConfig.from_pretrained(os.path.dirname(path), **where)
+    if hasattr(config, "query_pre_attn_scalar"):  # GGUF does not carry it: it is the head's width but for the 27b
+        config.query_pre_attn_scalar = config.head_dim
     model = AutoModelForCausalLM.from_pretrained(
-        os.path.dirname(path), gguf_file=os.path.basename(path), dtype=torch.float32, attn_implementation="eager")
+        os.path.dirname(path), config=config, dtype=torch.float32, attn_implementation="eager", **where)
     return model.eval()
 
 

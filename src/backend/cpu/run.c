@@ -106,7 +106,7 @@ static void run_attn_item(const struct run *r, const struct micro *m, const stru
 {
     const struct graph_node *n = m->node;
     const struct graph_kv_layer *l = &r->p->graph->kv[n->layer];
-    size_t d = (size_t)n->head_dim, row = (size_t)n->n_head * d, head_bytes = d * KERNEL_PAGE * sizeof(uint16_t);
+    size_t d = (size_t)n->head_dim, row = (size_t)n->n_head * d;
     int group = n->n_head / n->n_kv_head, n_q = 0;
     uint8_t *scratch = run_scratch(r, thread);
     const float **q = (const float **)(void *)scratch;
@@ -121,10 +121,10 @@ static void run_attn_item(const struct run *r, const struct micro *m, const stru
         }
     struct attn_args a = {.q = q, .out = out, .pos = pos, .n_q = (size_t)n_q, .head_dim = d, .window = n->window};
     a.pages = (const uint8_t *const *)r->in->seqs[r->in->seq[it->t0]].pages;
-    a.k_off = l->k_off + (size_t)head * head_bytes;
-    a.v_off = l->v_off + (size_t)head * head_bytes;
+    a.k_off = l->k_off + (size_t)head * l->head_bytes;
+    a.v_off = l->v_off + (size_t)head * l->head_bytes;
     a.scratch = scratch + CPU_QUERY_ROWS * 32;
-    r->b->kernels.attn(&a);
+    (l->dtype == DT_F32 ? r->b->kernels.attn_f32 : r->b->kernels.attn)(&a);
 }
 
 static void run_attn(const struct run *r, int step, int thread)

@@ -25,7 +25,7 @@ static struct graph *small(void)
     int e = weight(g, "embd", VOCAB, EMBD);
     int x = node(g, (struct graph_node){.op = OP_EMBED, .w = {e, -1}}, EMBD, false);
     int r = node(g, (struct graph_node){.op = OP_ROPE, .in = {x}, .w = {-1, -1}, .head_dim = DIM, .rope_base = 1e4f, .rope_scale = 1}, EMBD, false);
-    int layer = graph_add_kv(g, HEADS, DIM, 0);
+    int layer = graph_add_kv(g, HEADS, DIM, 0, DT_F16);
     int a = node(g, (struct graph_node){.op = OP_ATTN, .in = {r, r, x}, .w = {-1, -1}, .layer = layer, .n_head = HEADS, .n_kv_head = HEADS, .head_dim = DIM}, EMBD, false);
     int s = node(g, (struct graph_node){.op = OP_SELECT, .in = {a}, .w = {-1, -1}}, EMBD, true);
     g->logits = node(g, (struct graph_node){.op = OP_LINEAR, .in = {s}, .w = {e, -1}}, VOCAB, true);
@@ -97,11 +97,11 @@ static void test_rows(void)
 static void test_kv_layout(void)
 {
     struct graph *g = graph_new();
-    CHECK_INT(graph_add_kv(g, 2, 64, 0), 0);
-    CHECK_INT(graph_add_kv(g, 1, 128, 512), 1);
+    CHECK_INT(graph_add_kv(g, 2, 64, 0, DT_F16), 0);
+    CHECK_INT(graph_add_kv(g, 1, 128, 512, DT_F32), 1);
     CHECK_INT(g->kv[0].v_off - g->kv[0].k_off, 2 * 64 * 64 * 2);
     CHECK_INT(g->kv[1].k_off, 2 * 2 * 64 * 64 * 2);
-    CHECK_INT(g->kv_block_bytes, 2 * 2 * 64 * 64 * 2 + 2 * 128 * 64 * 2);
+    CHECK_INT(g->kv_block_bytes, 2 * 2 * 64 * 64 * 2 + 2 * 128 * 64 * 4);
     graph_free(g);
 }
 
