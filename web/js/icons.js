@@ -7,7 +7,7 @@ const PATHS = {
   close: 'M6 6l12 12M18 6L6 18',
   search: 'M11 4.500a6.500 6.500 0 1 1 0 13 6.500 6.500 0 0 1 0-13zM16 16l4 4',
   send: 'M12 19V5M6 11l6-6 6 6',
-  stop: 'M8 8h8v8H8z',
+  stop: 'M7 7h10v10H7z',
   copy: 'M9 9h11v11H9zM15 9V4H4v11h5',
   check: 'M5 12.500l4.500 4.500L19 7.500',
   edit: 'M4 20l1-4L16 5l3 3L8 19zM13.500 7.500l3 3',

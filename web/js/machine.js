@@ -6,9 +6,9 @@ import { refreshStatus } from './poll.js';
 import { app, on, recall, remember } from './state.js';
 
 const COLOURS = 6;
-const PARTS = { weights: 'weights', kv: 'conversation memory', scratch: 'workspace', staging: 'loading buffer' };
+const PARTS = { weights: 'weights', kv: 'KV cache', scratch: 'workspace', staging: 'loading buffer' };
 
-/* "model/smollm2:135m/kv" -> "smollm2:135m, conversation memory" */
+/* "model/smollm2:135m/kv" -> "smollm2:135m, KV cache" */
 function ownerName(owner) {
   const parts = owner.split('/');
   if (parts[0] === 'model' && parts.length > 1) return [parts[1], PARTS[parts[2]] ?? parts.slice(2).join(' ')].filter(Boolean).join(', ');
@@ -33,7 +33,7 @@ function memoryBox({ ceiling, used, rss, owners = [] }) {
 }
 
 function modelRow(m) {
-  const facts = [m.family, m.quant, m.bytes ? bytes(m.bytes) : null, m.n_ctx ? `${m.n_ctx.toLocaleString('en')} tokens of context` : null].filter(Boolean).join(' · ');
+  const facts = [m.family, m.quant, m.bytes ? bytes(m.bytes) : null, m.n_ctx ? `${Math.round(m.n_ctx / 1024)}k context` : null].filter(Boolean).join(' · ');
   const busy = m.state === 'loading';
   const act = async () => {
     if (m.state !== 'ready') return load(m.name);
@@ -52,7 +52,7 @@ function requestsBox({ requests = {}, stats = {}, uptime_s, version }) {
   const up = uptime_s > 5400 ? `${(uptime_s / 3600).toFixed(1)} h` : `${Math.round(uptime_s / 60)} min`;
   return h('div', { class: 'card' }, h('h3', null, 'Requests'),
     h('div', { class: 'facts' }, fact(String(requests.running ?? 0), 'running'), fact(String(requests.waiting ?? 0), 'waiting'),
-      fact(stats.last_tokens_per_s ? stats.last_tokens_per_s.toFixed(1) : '–', 'tokens/s, last answer')),
+      fact(stats.last_tokens_per_s ? stats.last_tokens_per_s.toFixed(1) : '–', 'tokens/s')),
     h('p', { class: 'fine' }, `Hearth ${version ?? ''}, up for ${up}, ${(stats.output_tokens ?? 0).toLocaleString('en')} tokens written.`));
 }
 

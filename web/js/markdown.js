@@ -234,14 +234,15 @@ function renderTable(b) {
 export const render = (block, open = false) => RENDER[block.type](block, open);
 export const renderAll = (blocks, open = false) => blocks.map((b, n) => render(b, open && n === blocks.length - 1));
 
-/* Shows a text that grows at its end. Blocks before the last are final: they are built once. The last one is built again when
- * text arrives, except an open fence, whose code block takes the new text itself. */
+/* Shows a text that grows at its end. Blocks before the last block of the complete lines are final: they are built once (a
+ * line still arriving may turn out to continue a list). What follows is built again when text arrives, except an open fence,
+ * whose code block takes the new text itself. */
 export class MarkdownView {
   constructor(root) {
     this.root = root;
     this.text = '';
-    this.stable = 0; /* offset of the first character of the block that may still change */
-    this.tail = []; /* its nodes */
+    this.stable = 0; /* offset of the first character that may still be read in another way */
+    this.tail = []; /* the nodes from there on */
     this.fence = null; /* {block, from}: the open code block and the offset of its first code character */
   }
 
@@ -258,25 +259,25 @@ export class MarkdownView {
     for (const node of this.tail) node.remove();
     this.tail = [];
     this.fence = null;
-    blocks.forEach((block, n) => {
-      const last = n === blocks.length - 1;
-      if (last && growing && block.type === 'code' && block.open) return this.openFence(block, lines);
-      const node = render(block, last && growing);
+    const sure = parse(lines.slice(0, -1)).at(-1)?.at ?? 0;
+    for (const block of blocks) {
+      const last = growing && block === blocks.at(-1);
+      const node = last && block.type === 'code' && block.open ? this.openFence(block, lines) : render(block, last);
       this.root.append(node);
-      if (last) this.tail = [node];
-      return undefined;
-    });
-    if (blocks.length) this.stable += offset(lines, blocks.at(-1).at);
+      if (block.at >= sure) this.tail.push(node);
+    }
+    this.stable += offset(lines, sure);
   }
 
   openFence(block, lines) {
     const code = codeBlock(block.lang, '', { growing: true });
-    this.root.append(code.node);
-    this.tail = [code.node];
     const start = this.stable + offset(lines, block.at + 1);
-    if (start > this.text.length || /^ /.test(lines[block.at])) return code.set(block.text);
-    this.fence = { code, from: start, mark: FENCE.exec(untab(lines[block.at]))[2] };
-    return this.grow();
+    if (start > this.text.length || /^ /.test(lines[block.at])) code.set(block.text);
+    else {
+      this.fence = { code, from: start, mark: FENCE.exec(untab(lines[block.at]))[2] };
+      this.grow();
+    }
+    return code.node;
   }
 
   /* Gives new text to the open code block; false once its last line may be the closing fence. Only lines that arrived since

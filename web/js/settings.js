@@ -22,7 +22,7 @@ function setTheme(theme) {
 
 function showTheme() {
   const [, label, name] = THEMES.find(([t]) => t === themeNow());
-  $('theme-btn').replaceChildren(icon(name), h('span', null, label));
+  $('theme-btn').replaceChildren(icon(name), h('span', null, `${label} appearance`));
   $('theme-btn').setAttribute('aria-label', `Appearance: ${label}. Change`);
 }
 

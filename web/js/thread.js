@@ -55,7 +55,7 @@ function welcome() {
   const raw = info?.chat === false;
   const cards = (raw ? RAW_STARTERS : STARTERS).map(([kind, text]) => h('button', { type: 'button', class: 'starter', on: { click: () => ask(text) } },
     h('span', { class: 'starter-kind' }, kind), h('span', null, text)));
-  return h('div', { class: 'welcome' }, h('p', { class: 'greeting' }, greeting()), h('p', { class: 'welcome-sub', id: 'welcome-sub' }, warmth(info)), h('div', { class: 'starters' }, cards));
+  return h('div', { class: 'welcome' }, h('img', { class: 'welcome-fire', src: '/favicon.svg', alt: '' }), h('p', { class: 'greeting' }, greeting()), h('p', { class: 'welcome-sub', id: 'welcome-sub' }, warmth(info)), h('div', { class: 'starters' }, cards));
 }
 
 function warmth(info) {

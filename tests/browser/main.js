@@ -1,0 +1,37 @@
+/* main.js: the order of the browser tests. Each file exports (browser, url) => promise. */
+'use strict';
+const { fetchModels, findChromium, findPlaywright, finish, launch, skip, startServer } = require('./harness.js');
+
+const SUITES = ['./test_load.js', './test_render.js', './test_chat.js', './test_history.js', './test_models.js', './test_errors.js', './test_access.js'];
+
+async function server() {
+  if (process.env.HEARTH_URL) return { url: process.env.HEARTH_URL, stop: async () => {} };
+  const names = ['smollm2:135m', 'gemma3:270m'];
+  const files = fetchModels(...names);
+  return files ? startServer(Object.fromEntries(names.map((n, i) => [n, files[i]]))) : null;
+}
+
+async function main() {
+  const playwright = findPlaywright();
+  const chromium = findChromium();
+  if (!playwright) return skip('browser', 'playwright-core is not installed (tools/install-deps test)');
+  if (!chromium) return skip('browser', 'Chromium is not installed (tools/install-deps test)');
+  const up = await server();
+  if (!up) return skip('browser', 'the models cannot be fetched here');
+  const browser = await launch(playwright, chromium);
+  try {
+    for (const file of SUITES) await require(file)(browser, up.url);
+  } finally {
+    await browser.close();
+    await up.stop();
+  }
+  return undefined;
+}
+
+main().catch((e) => {
+  console.log(`FAIL browser\n     ${e.stack ?? e}`);
+  return 1;
+}).then((bad) => {
+  finish();
+  if (bad === 1) process.exitCode = 1;
+});
