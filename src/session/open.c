@@ -1,0 +1,85 @@
+/* open: one Hearth per process: ledger, engine and store together, and the small questions about them. */
+#include "base/clock.h"
+#include "base/cpu.h"
+#include "base/mem.h"
+#include "session/state.h"
+
+static int open_parts(struct hearth *h, const struct hearth_opts *o, struct err *e)
+{
+    long mask = o->cpu_mask ? cpu_mask_parse(o->cpu_mask) : (long)cpu_mask_parse("all");
+    if (mask < 0)
+        return err_set(e, ERR_USAGE, "cpu mask \"%s\" is not known: ref, avx2, avx512, neon or all", o->cpu_mask);
+    int rc = ledger_new(&h->ledger, o->ceiling, e);
+    if (rc < 0)
+        return rc;
+    if ((rc = ledger_owner_new(h->ledger, "program", &h->program, e)) < 0)
+        return rc;
+    struct engine_opts eo = {.ledger = h->ledger, .n_threads = o->threads, .cpu_mask = (unsigned)mask, .prefill_chunk = o->prefill_chunk};
+    if ((rc = store_open(&h->store, o->data_dir, e)) < 0 || (rc = engine_new(&h->engine, &eo, e)) < 0)
+        return rc;
+    /* what is resident now, less what the ledger already knows, and a little for the heap to grow */
+    enum { HEAP = 2 << 20 };
+    size_t rss = cpu_rss(), known = ledger_used(h->ledger);
+    return ledger_reserve(h->program, (rss > known ? rss - known : 0) + HEAP, e);
+}
+
+int hearth_open(struct hearth **out, const struct hearth_opts *o, struct err *e)
+{
+    struct hearth *h = mem_calloc(1, sizeof *h);
+    if (!h)
+        return err_set(e, ERR_NOMEM, "no memory to start");
+    h->precise = o->precise;
+    pthread_mutex_init(&h->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&h->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    int rc = open_parts(h, o, e);
+    if (rc < 0) {
+        hearth_close(h);
+        return rc;
+    }
+    *out = h;
+    return 0;
+}
+
+void hearth_close(struct hearth *h)
+{
+    if (!h)
+        return;
+    pthread_mutex_lock(&h->lock);
+    h->closing = true; /* loads that run see it and give up */
+    while (h->n_loaders)
+        pthread_cond_wait(&h->changed, &h->lock);
+    struct hearth_model *m = h->models;
+    h->models = NULL;
+    pthread_mutex_unlock(&h->lock);
+    while (m) {
+        struct hearth_model *next = m->next;
+        models_drop(m);
+        m = next;
+    }
+    engine_free(h->engine);
+    store_close(h->store);
+    ledger_owner_free(h->program);
+    ledger_free(h->ledger);
+    pthread_cond_destroy(&h->changed);
+    pthread_mutex_destroy(&h->lock);
+    mem_free(h);
+}
+
+struct ledger *hearth_ledger(struct hearth *h)
+{
+    return h->ledger;
+}
+
+struct engine *hearth_engine(struct hearth *h)
+{
+    return h->engine;
+}
+
+struct store *hearth_store(struct hearth *h)
+{
+    return h->store;
+}
