@@ -64,6 +64,17 @@ void catalogue_model(const struct catalogue_row *row, struct store_model *out)
     snprintf(out->terms, sizeof out->terms, "%s", row->terms);
 }
 
+void catalogue_annotate(struct store_model *m)
+{
+    const struct catalogue_row *row = catalogue_find(m->name);
+    if (!row)
+        return;
+    m->in_catalogue = true;
+    m->runnable = row->runnable;
+    snprintf(m->good_for, sizeof m->good_for, "%s", row->good_for);
+    snprintf(m->terms, sizeof m->terms, "%s", row->terms);
+}
+
 const char *store_default(uint64_t available_bytes)
 {
     return available_bytes < 4ull << 30 ? "smollm2:135m" : "qwen2.5-coder:1.5b";

@@ -18,5 +18,6 @@ struct catalogue_row {
 const struct catalogue_row *catalogue_rows(size_t *n);
 const struct catalogue_row *catalogue_find(const char *name); /* exact name, NULL if none */
 void catalogue_model(const struct catalogue_row *row, struct store_model *out);
+void catalogue_annotate(struct store_model *m); /* adds what the catalogue says about an installed model of that name */
 
 #endif

@@ -31,6 +31,7 @@ struct pull {
     char text[sizeof((struct store_model *)0)->source]; /* holds source[0] when it is no catalogue row's */
     struct fetch f;
     int lock_fd;
+    bool waited; /* another process was pulling the same */
 };
 
 static bool starts(const char *s, const char *with)
@@ -138,6 +139,7 @@ static int lock_take(struct pull *p, struct err *e)
         }
         close(fd);
         if (!got) {
+            p->waited = true;
             rc = fetch_tick(&p->f, "waiting", 0, e);
             usleep(100000);
         }
@@ -351,16 +353,25 @@ static int pull_run(struct pull *p, struct err *e)
     rc = lock_take(p, e);
     if (rc)
         return rc;
+    struct store_model old;
+    bool known = !db_get(p->s, p->m.name, &old, NULL);
+    if (known && p->waited && !p->m.sha256[0] && strcmp(old.source, p->source[0]) == 0)
+        memcpy(p->m.sha256, old.sha256, sizeof old.sha256); /* the other one has just brought it */
     bool here = p->m.sha256[0] && blob_exists(p->s, p->m.sha256);
     if (here && p->ask->verify)
         rc = verify_blob(p, &good, e);
-    if (!rc && here && good) {
+    if (rc || !here || !good)
+        return rc ? rc : fetch_and_install(p, e);
+    if (known && strcmp(old.sha256, p->m.sha256) == 0) { /* nothing changes: keep where it came from and when */
+        p->m = old;
+        p->m.installed = true;
+        catalogue_annotate(&p->m);
+    } else {
         rc = install(p, NULL, e);
-        if (!rc)
-            fetch_forget(&p->f); /* remains of an attempt that another one overtook */
-        return rc;
     }
-    return rc ? rc : fetch_and_install(p, e);
+    if (!rc)
+        fetch_forget(&p->f); /* remains of an attempt that another one overtook */
+    return rc;
 }
 
 int store_pull(struct store *s, const struct store_pull *ask, struct store_model *out, struct err *e)
@@ -368,6 +379,9 @@ int store_pull(struct store *s, const struct store_pull *ask, struct store_model
     struct err inner = {0};
     struct pull p = {.s = s, .ask = ask, .lock_fd = -1, .f = {.fd = -1}};
     int rc = pull_run(&p, &inner);
+    struct stat st;
+    if (rc && p.lock_fd >= 0 && !stat(p.f.path, &st) && st.st_size == 0)
+        fetch_forget(&p.f); /* nothing worth keeping */
     fetch_close(&p.f);
     lock_give(&p);
     mem_free(p.f.path);

@@ -102,19 +102,20 @@ static int parts_save(struct fetch *f, const char *spec, int done, struct err *e
 
 /* ---- pip ---- */
 
-/* Bytes of all files below dir, so that progress shows while pip works; with `wheel` also the path of the one *.whl. */
+/* Bytes of the largest file below dir, so that progress shows while pip works (it moves the wheel about, so two copies may be
+ * seen at once); with `wheel` also the path of the one *.whl. */
 static uint64_t dir_bytes(const char *dir, int depth, char **wheel)
 {
-    uint64_t sum = 0;
+    uint64_t most = 0;
     DIR *d = opendir(dir);
     for (struct dirent *x; d && (x = readdir(d));) {
         struct stat st;
         size_t n = strlen(x->d_name);
         char *p = x->d_name[0] == '.' ? NULL : fs_join(dir, x->d_name);
-        if (p && !lstat(p, &st) && S_ISDIR(st.st_mode) && depth)
-            sum += dir_bytes(p, depth - 1, NULL);
-        else if (p && S_ISREG(st.st_mode))
-            sum = sum > (uint64_t)st.st_size ? sum : (uint64_t)st.st_size; /* moved about, not added up */
+        uint64_t bytes = 0;
+        if (p && !lstat(p, &st))
+            bytes = S_ISDIR(st.st_mode) && depth ? dir_bytes(p, depth - 1, NULL) : S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+        most = bytes > most ? bytes : most;
         if (wheel && p && !*wheel && n > 4 && !strcmp(x->d_name + n - 4, ".whl")) {
             *wheel = p;
             p = NULL;
@@ -123,7 +124,7 @@ static uint64_t dir_bytes(const char *dir, int depth, char **wheel)
     }
     if (d)
         closedir(d);
-    return sum;
+    return most;
 }
 
 static void dir_empty(const char *dir, int depth)

@@ -66,18 +66,6 @@ const char *store_dir(const struct store *s)
     return s->dir;
 }
 
-/* What the catalogue adds to an installed row. */
-static void add_catalogue(struct store_model *m)
-{
-    const struct catalogue_row *row = catalogue_find(m->name);
-    if (!row)
-        return;
-    m->in_catalogue = true;
-    m->runnable = row->runnable;
-    snprintf(m->good_for, sizeof m->good_for, "%s", row->good_for);
-    snprintf(m->terms, sizeof m->terms, "%s", row->terms);
-}
-
 int store_list(struct store *s, bool catalogue, struct store_model **out, size_t *n, struct err *e)
 {
     struct store_model *m = NULL;
@@ -97,7 +85,7 @@ int store_list(struct store *s, bool catalogue, struct store_model **out, size_t
     m = p;
     for (size_t i = 0; i < count; i++) {
         m[i].installed = blob_exists(s, m[i].sha256);
-        add_catalogue(&m[i]);
+        catalogue_annotate(&m[i]);
     }
     size_t installed = count;
     for (size_t r = 0; catalogue && r < rows; r++) {
