@@ -37,6 +37,7 @@ int engine_new(struct engine **out, const struct engine_opts *o, struct err *e)
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&g->wake, &attr);
+    pthread_cond_init(&g->freed, &attr);
     pthread_condattr_destroy(&attr);
     struct backend_opts bo = {.n_threads = o->n_threads, .cpu_mask = o->cpu_mask};
     int rc = backend_new(&g->backend, &bo, e);
@@ -72,6 +73,7 @@ void engine_free(struct engine *g)
     mem_free(g->active);
     mem_free(g->active_sched);
     pthread_cond_destroy(&g->wake);
+    pthread_cond_destroy(&g->freed);
     pthread_mutex_destroy(&g->lock);
     mem_free(g);
 }

@@ -40,6 +40,8 @@ struct engine_load {
 int engine_model_load(struct engine *g, const struct engine_load *a, struct engine_model **out, struct err *e);
 void engine_model_ref(struct engine_model *m);
 void engine_model_unref(struct engine_model *m); /* the last one frees weights, plan and KV once no request runs */
+/* As unref; when nobody else holds m it also waits (at most 2 s) for its last requests to be let go and its memory to be back. */
+void engine_model_leave(struct engine_model *m);
 const struct model_info *engine_model_info(const struct engine_model *m);
 const struct model_file *engine_model_file(const struct engine_model *m); /* metadata (tokeniser, template); lives with m */
 size_t engine_model_bytes(const struct engine_model *m);  /* reserved: weights + scratch + KV now */

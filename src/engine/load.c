@@ -4,6 +4,7 @@
 #include "engine/state.h"
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static size_t own_held(const struct ledger_owner *o)
 {
@@ -47,7 +48,8 @@ size_t engine_trim(struct engine *g)
     size_t bytes = 0;
     pthread_mutex_lock(&g->lock);
     for (struct engine_model *m = g->models; m; m = m->next)
-        bytes += kv_trim(&m->kv);
+        if (!m->dying)
+            bytes += kv_trim(&m->kv);
     pthread_mutex_unlock(&g->lock);
     return bytes;
 }
@@ -61,12 +63,20 @@ static void unlist(struct engine *g, struct engine_model *m)
             g->stats.n_models--;
             break;
         }
+    pthread_cond_broadcast(&g->freed);
     pthread_mutex_unlock(&g->lock);
+}
+
+static void mark_dying(struct engine_model *m) /* from here on no other thread may look into it */
+{
+    pthread_mutex_lock(&m->engine->lock);
+    m->dying = true;
+    pthread_mutex_unlock(&m->engine->lock);
 }
 
 static void model_free(struct engine_model *m)
 {
-    unlist(m->engine, m);
+    mark_dying(m);
     kv_done(&m->kv);
     backend_plan_free(m->plan);
     backend_unload(m->weights);
@@ -77,12 +87,12 @@ static void model_free(struct engine_model *m)
         ledger_dealloc(m->own_scratch, m->sample_mem, sample_scratch_bytes(n_vocab));
     graph_free(m->graph);
     file_close(m->file);
-    ledger_owner_free(m->own_requests);
-    ledger_owner_free(m->own_kv);
-    ledger_owner_free(m->own_scratch);
-    ledger_owner_free(m->own_staging);
-    ledger_owner_free(m->own_weights);
-    ledger_owner_free(m->own_header);
+    if (m->own_header)
+        ledger_release(m->own_header, ledger_held(m->own_header));
+    struct ledger_owner *own[] = {m->own_requests, m->own_kv, m->own_scratch, m->own_staging, m->own_weights, m->own_header};
+    unlist(m->engine, m); /* only then the owners: sums over the list read them */
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        ledger_owner_free(own[i]);
     mem_free(m->live);
     mem_free(m->sched);
     mem_free(m);
@@ -97,6 +107,30 @@ void engine_model_unref(struct engine_model *m)
 {
     if (m && atomic_fetch_sub(&m->refs, 1) == 1)
         model_free(m);
+}
+
+static bool listed(const struct engine *g, uint64_t serial)
+{
+    for (const struct engine_model *m = g->models; m; m = m->next)
+        if (m->serial == serial)
+            return true;
+    return false;
+}
+
+void engine_model_leave(struct engine_model *m)
+{
+    enum { PATIENCE_S = 2 };
+    struct engine *g = m->engine;
+    uint64_t serial = m->serial;
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += PATIENCE_S;
+    engine_model_unref(m);
+    pthread_mutex_lock(&g->lock);
+    int rc = 0;
+    while (listed(g, serial) && rc == 0)
+        rc = pthread_cond_timedwait(&g->freed, &g->lock, &until);
+    pthread_mutex_unlock(&g->lock);
 }
 
 static int make_owner(struct engine_model *m, const char *part, struct ledger_owner **out, struct err *e)
@@ -152,6 +186,7 @@ static int announce(struct engine *g, struct engine_model *m, size_t need, struc
     }
     if (rc == 0) {
         m->load_need = need;
+        m->serial = ++g->n_loads;
         m->next = g->models;
         g->models = m;
         g->stats.n_models++;

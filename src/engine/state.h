@@ -25,6 +25,8 @@ struct engine_model {
     struct kv_pool kv;
     struct engine_model *next; /* engine.models, under engine.lock */
     size_t load_need;          /* bytes a running load will hold in the end, under engine.lock; 0 when loaded */
+    uint64_t serial;           /* of its load */
+    bool dying;                /* being freed, under engine.lock */
 
     /* engine thread */
     struct request **live;     /* requests in any state but released */
@@ -92,11 +94,11 @@ struct engine {
     pthread_t thread;
     bool thread_runs;
     pthread_mutex_t lock;
-    pthread_cond_t wake;
+    pthread_cond_t wake, freed; /* work came; a model's memory is back */
     bool stop, poke;           /* under lock; poke: look again (cancel, memory came free) */
     struct request *all, *intake, *intake_last;
     struct engine_model *models;
-    uint64_t next_order;
+    uint64_t next_order, n_loads;
     struct engine_stats stats; /* counters; under lock */
     atomic_int n_running, n_waiting;
 

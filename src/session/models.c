@@ -11,7 +11,8 @@
 static void drain(struct hearth_model *m)
 {
     model_text_free(m); /* its strings may point into the file's header, which goes with the engine's model */
-    engine_model_unref(m->em);
+    if (m->em)
+        engine_model_leave(m->em);
     m->em = NULL;
     malloc_trim(0); /* a tokeniser is some hundred thousand small blocks: give their pages back, as the ledger was told */
 }
@@ -23,21 +24,10 @@ void models_drop(struct hearth_model *m)
     mem_free(m);
 }
 
-static void nap(void)
-{
-    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-}
-
-/* m is UNLOADING and stays listed until its memory is back, so that whoever asks for it again waits for that. Its requests
- * may just have been let go by their callers and not yet by the engine: then the engine thread frees, a moment later. */
+/* m is UNLOADING and stays listed until its memory is back, so that whoever asks for it again waits for that. */
 static void unload(struct hearth *h, struct hearth_model *m)
 {
-    for (int i = 0; i < 2000 && engine_model_running(m->em) > 0; i++)
-        nap();
-    size_t bytes = engine_model_bytes(m->em), before = ledger_used(h->ledger);
     drain(m);
-    for (int i = 0; i < 500 && ledger_used(h->ledger) + bytes / 2 > before; i++)
-        nap();
     pthread_mutex_lock(&h->lock);
     for (struct hearth_model **at = &h->models; *at; at = &(*at)->next)
         if (*at == m) {
