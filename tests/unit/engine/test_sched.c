@@ -1,0 +1,160 @@
+/* The scheduler's policy on made-up loads: who is admitted, who shares a step, and that nobody waits for ever. */
+#include "engine/sched.h"
+#include "base/rng.h"
+#include "unit/check.h"
+
+static struct sched_seq seq(uint64_t order, int todo, bool admitted)
+{
+    return (struct sched_seq){.order = order, .todo = todo, .admitted = admitted};
+}
+
+static void decodes_come_first(void)
+{
+    struct sched_seq s[4] = {seq(0, 500, true), seq(1, 1, true), seq(2, 1, true), seq(3, 1, false)};
+    struct sched_limits l = {.max_seq = 8, .max_tok = 64, .chunk = 64, .step = 1};
+    struct sched_pick p[8];
+    CHECK_INT(sched_build(s, 4, &l, p), 3);
+    CHECK_INT(p[0].seq, 1);
+    CHECK_INT(p[1].seq, 2);
+    CHECK_INT(p[2].seq, 0);
+    CHECK_INT(p[2].n_tok, 62);
+}
+
+static void prompt_keeps_a_seat(void)
+{
+    struct sched_seq s[6];
+    for (int i = 0; i < 5; i++)
+        s[i] = seq((uint64_t)i, 1, true);
+    s[5] = seq(5, 100, true);
+    struct sched_limits l = {.max_seq = 4, .max_tok = 32, .chunk = 32, .step = 1};
+    struct sched_pick p[4];
+    CHECK_INT(sched_build(s, 6, &l, p), 4);
+    CHECK_INT(p[3].seq, 5);
+    CHECK_INT(p[3].n_tok, 29);
+    s[5].blocked = true;
+    CHECK_INT(sched_build(s, 6, &l, p), 4);
+    CHECK_INT(p[3].seq, 3);
+}
+
+static void shortest_prompt_first_until_age(void)
+{
+    struct sched_seq s[2] = {seq(0, 1000, true), seq(1, 100, true)};
+    struct sched_limits l = {.max_seq = 8, .max_tok = 64, .chunk = 64, .step = 1};
+    struct sched_pick p[8];
+    sched_build(s, 2, &l, p);
+    CHECK_INT(p[0].seq, 1);
+    s[1].served = 20; /* the long one was passed over for 20 steps: 1000 - 20 * 64 < 100 */
+    l.step = 20;
+    sched_build(s, 2, &l, p);
+    CHECK_INT(p[0].seq, 0);
+}
+
+static void admission_in_order(void)
+{
+    struct sched_seq s[3] = {seq(0, 100, false), seq(1, 100, false), seq(2, 100, false)};
+    s[0].pages_admit = 4;
+    s[1].pages_admit = 10;
+    s[2].pages_admit = 1;
+    CHECK_INT(sched_admit(s, 3, 8, 16, -1), 1); /* the second does not fit, the third may not pass it */
+    CHECK(s[0].admitted && !s[1].admitted && !s[2].admitted);
+    CHECK_INT(sched_admit(s, 3, 13, 16, -1), 0); /* what the first still needs is not free */
+    s[0].pages_held = 4;
+    CHECK_INT(sched_admit(s, 3, 13, 16, -1), 2);
+}
+
+static void oldest_is_admitted_without_memory(void)
+{
+    struct sched_seq s[2] = {seq(7, 100, false), seq(3, 100, false)};
+    s[0].pages_admit = s[1].pages_admit = 5;
+    CHECK_INT(sched_admit(s, 2, 0, 16, 1), 1);
+    CHECK(s[1].admitted && !s[0].admitted);
+}
+
+static void priority_before_age(void)
+{
+    struct sched_seq a = seq(9, 1, true), b = seq(1, 1, true);
+    b.priority = 1;
+    CHECK(sched_before(&a, &b) && !sched_before(&b, &a));
+    struct sched_seq s[2] = {b, a};
+    s[0].admitted = s[1].admitted = false;
+    CHECK_INT(sched_admit(s, 2, 0, 1, -1), 1);
+    CHECK(s[1].admitted);
+}
+
+static void least_time_goes_next(void)
+{
+    struct sched_model m[3] = {{1.0, true}, {0.5, false}, {0.7, true}};
+    CHECK_INT(sched_pick_model(m, 3), 2);
+    m[0].runnable = m[2].runnable = false;
+    CHECK_INT(sched_pick_model(m, 3), -1);
+}
+
+static void chunk_fits_the_slice(void)
+{
+    CHECK_INT(sched_chunk(256, false, 0.01, 0.1), 256);
+    CHECK_INT(sched_chunk(256, true, 0.001, 0.1), 96);
+    CHECK_INT(sched_chunk(256, true, 1.0, 0.1), 16);
+    CHECK_INT(sched_chunk(256, true, 0, 0.1), 256);
+    CHECK_INT(sched_chunk(1, true, 1.0, 0.1), 1);
+}
+
+/* A made-up server: requests arrive at random and every step serves what is picked. Each of them must end, and in bounded time. */
+static void nobody_starves(void)
+{
+    enum { N = 64, STEPS = 100000 };
+    struct sched_seq s[N];
+    int left[N]; /* tokens of the answer */
+    uint64_t born[N], longest = 0, ended = 0, order = 0;
+    size_t n = 0;
+    struct sched_pick p[8];
+    for (uint64_t step = 1; step <= STEPS; step++) {
+        uint64_t r = (uint64_t)(rng_uniform(1, 0, step) * 1e6);
+        if (n < N && r % 100 < 12) {
+            s[n] = (struct sched_seq){.order = order++, .served = step, .todo = 1 + (int)(r % 7 == 0 ? 3000 : r % 300), .pages_admit = 1};
+            left[n] = 1 + (int)(r % 40);
+            born[n++] = step;
+        }
+        sched_admit(s, n, 1000, 32, -1);
+        struct sched_limits l = {.max_seq = 8, .max_tok = 128, .chunk = 128, .step = step};
+        size_t k = sched_build(s, n, &l, p);
+        int tok = 0;
+        for (size_t i = 0; i < k; i++) {
+            struct sched_seq *q = &s[p[i].seq];
+            CHECK(q->admitted && p[i].n_tok >= 1 && p[i].n_tok <= q->todo);
+            tok += p[i].n_tok;
+            q->todo -= p[i].n_tok;
+            q->served = step;
+            if (q->todo == 0) {
+                q->todo = 1;
+                left[p[i].seq]--;
+            }
+        }
+        CHECK(tok <= l.max_tok && k <= 8);
+        for (size_t i = n; i-- > 0;)
+            if (left[i] <= 0) {
+                longest = step - born[i] > longest ? step - born[i] : longest;
+                ended++;
+                n--;
+                s[i] = s[n];
+                left[i] = left[n];
+                born[i] = born[n];
+            }
+    }
+    CHECK(ended + n == order && ended > 10000);
+    CHECK(longest < 3000);
+    printf("     %llu requests, longest life %llu steps\n", (unsigned long long)ended, (unsigned long long)longest);
+}
+
+int main(void)
+{
+    RUN(decodes_come_first);
+    RUN(prompt_keeps_a_seat);
+    RUN(shortest_prompt_first_until_age);
+    RUN(admission_in_order);
+    RUN(oldest_is_admitted_without_memory);
+    RUN(priority_before_age);
+    RUN(least_time_goes_next);
+    RUN(chunk_fits_the_slice);
+    RUN(nobody_starves);
+    return check_done();
+}
