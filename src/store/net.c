@@ -27,6 +27,8 @@ struct xfer {
     bool retry;     /* the failure may be of the moment */
     int rc;
     struct err err;
+    double moved_at; /* when a byte last came, and how many there were */
+    uint64_t moved_have;
 };
 
 static pthread_once_t net_once = PTHREAD_ONCE_INIT;
@@ -179,8 +181,6 @@ static int xfer_open(struct xfer *x, const char *token, struct err *e)
     curl_easy_setopt(c, CURLOPT_MAXREDIRS, 10L);
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, f->others_left ? 4000L : 15000L);
     curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L); /* a resolver that hangs must not hold us */
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)(f->stall_s > 0 ? f->stall_s : NET_STALL_S));
     curl_easy_setopt(c, CURLOPT_BUFFERSIZE, 128L << 10);
     curl_easy_setopt(c, CURLOPT_USERAGENT, "hearth/0.1");
     curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
@@ -210,29 +210,52 @@ static bool is_passing(CURLcode c)
            c == CURLE_OPERATION_TIMEDOUT || c == CURLE_HTTP2 || c == CURLE_HTTP2_STREAM;
 }
 
-/* Drives one request to its end, telling progress; the caller's wish to cancel is seen within a poll. */
-static int xfer_run(struct xfer *x, const char *stage, struct err *e)
+/* No byte for too long? libcurl's own speed limit averages over seconds and sees a stall late. */
+static int xfer_stalled(struct xfer *x, struct err *e)
 {
-    CURLM *m = curl_multi_init();
-    int running = 1, left = 0, rc = m ? 0 : err_set(e, ERR_NOMEM, "out of memory for a connection");
-    char text[CURL_ERROR_SIZE] = "";
-    CURLcode result = CURLE_OK;
-    if (!m)
-        return rc;
-    curl_easy_setopt(x->curl, CURLOPT_ERRORBUFFER, text);
-    curl_easy_setopt(x->curl, CURLOPT_HTTPHEADER, x->headers);
-    curl_multi_add_handle(m, x->curl);
+    int limit = x->f->stall_s > 0 ? x->f->stall_s : NET_STALL_S;
+    double now = clock_s();
+    if (x->f->have != x->moved_have || x->moved_at <= 0) {
+        x->moved_have = x->f->have;
+        x->moved_at = now;
+    }
+    if (now - x->moved_at < limit)
+        return 0;
+    x->retry = true;
+    return err_set(e, ERR_NET, "no data for %d s", limit);
+}
+
+/* The event loop of one request: until it is done, stalls, or the caller wants out (seen within a poll). */
+static int xfer_loop(struct xfer *x, CURLM *m, const char *stage, CURLcode *result, struct err *e)
+{
+    int running = 1, left = 0, rc = 0;
     while (running && !rc) {
         if (curl_multi_perform(m, &running) != CURLM_OK)
             rc = err_set(e, ERR_NET, "libcurl gave up");
         for (CURLMsg *msg; (msg = curl_multi_info_read(m, &left));)
             if (msg->msg == CURLMSG_DONE)
-                result = msg->data.result;
+                *result = msg->data.result;
         if (!rc && running)
             rc = fetch_tick(x->f, x->judged ? "downloading" : stage, x->f->have, e);
         if (!rc && running)
+            rc = xfer_stalled(x, e);
+        if (!rc && running)
             curl_multi_poll(m, NULL, 0, NET_POLL_MS, NULL);
     }
+    return rc;
+}
+
+static int xfer_run(struct xfer *x, const char *stage, struct err *e)
+{
+    CURLM *m = curl_multi_init();
+    char text[CURL_ERROR_SIZE] = "";
+    CURLcode result = CURLE_OK;
+    if (!m)
+        return err_set(e, ERR_NOMEM, "out of memory for a connection");
+    curl_easy_setopt(x->curl, CURLOPT_ERRORBUFFER, text);
+    curl_easy_setopt(x->curl, CURLOPT_HTTPHEADER, x->headers);
+    curl_multi_add_handle(m, x->curl);
+    int rc = xfer_loop(x, m, stage, &result, e);
     curl_multi_remove_handle(m, x->curl);
     curl_multi_cleanup(m);
     curl_easy_setopt(x->curl, CURLOPT_ERRORBUFFER, NULL);
