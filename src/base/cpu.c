@@ -55,10 +55,10 @@ static pthread_once_t cpu_once = PTHREAD_ONCE_INIT;
 #if defined(__x86_64__)
 static unsigned cpu_detect(void)
 {
-    enum { FMA = 1 << 12, OSXSAVE = 1 << 27, AVX = 1 << 28, F16C = 1 << 29 };     /* leaf 1, ecx */
-    const unsigned avx2 = 1u << 5;                                               /* leaf 7, ebx */
-    const unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;           /* leaf 7, ebx: F, DQ, BW, VL */
-    const unsigned vnni = 1u << 11;                                              /* leaf 7, ecx */
+    enum { FMA = 1 << 12, OSXSAVE = 1 << 27, AVX = 1 << 28, F16C = 1 << 29 }; /* leaf 1, ecx */
+    const unsigned avx2 = 1u << 5;                                            /* leaf 7, ebx */
+    const unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;        /* leaf 7, ebx: F, DQ, BW, VL */
+    const unsigned vnni = 1u << 11;                                           /* leaf 7, ecx */
     unsigned a, b, c, d, need = FMA | OSXSAVE | AVX | F16C;
     if (!__get_cpuid(1, &a, &b, &c, &d) || (c & need) != need)
         return 0;

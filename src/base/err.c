@@ -64,9 +64,21 @@ int err_prefix(struct err *e, int code, const char *fmt, ...)
 const char *err_name(int code)
 {
     static const char *const names[] = {
-        "no error",      "out of memory", "input/output error",        "bad format",          "out of range",
-        "not found",     "unsupported",   "limit exceeded",            "busy",                "cancelled",
-        "wrong usage",   "network error", "no space left on the disk", "permission denied",   "wrong checksum",
+        "no error",
+        "out of memory",
+        "input/output error",
+        "bad format",
+        "out of range",
+        "not found",
+        "unsupported",
+        "limit exceeded",
+        "busy",
+        "cancelled",
+        "wrong usage",
+        "network error",
+        "no space left on the disk",
+        "permission denied",
+        "wrong checksum",
     };
     int i = -code;
     if (i < 0 || i >= (int)(sizeof names / sizeof *names))

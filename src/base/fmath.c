@@ -85,7 +85,7 @@ double fm_exp(double x)
     double r = fma(n, -LN2_HI, x);
     double lo = n * LN2_LO; /* taken off late: r = hi - lo exactly enough */
     double t = r - lo;
-    double err = (r - t) - lo; /* what the subtraction lost */
+    double err = (r - t) - lo;     /* what the subtraction lost */
     double p = 1.0 / 6227020800.0; /* 1/13!; the first term left out is < 5e-18 */
     p = fma(p, t, 1.0 / 479001600.0);
     p = fma(p, t, 1.0 / 39916800.0);

@@ -60,13 +60,14 @@ int fs_reader_at(const struct fs_reader *r, uint64_t off, size_t len, void *dst,
 {
     const uint64_t mask = FS_ALIGN - 1;
     if (off > r->size || len > r->size - off)
-        return err_set(e, ERR_FORMAT, "file ends at byte %llu, %zu bytes wanted from %llu", (unsigned long long)r->size, len,
-                       (unsigned long long)off);
+        return err_set(e, ERR_FORMAT, "file ends at byte %llu, %zu bytes wanted from %llu", (unsigned long long)r->size,
+                       len, (unsigned long long)off);
     uint64_t start = off & ~mask;
     size_t need = (size_t)(off - start) + len;
     size_t whole = (need + mask) & ~(size_t)mask;
     if (((uintptr_t)dst & mask) != 0 || whole > dst_len)
-        return err_set(e, ERR_RANGE, "read buffer of %zu bytes is too small or not aligned for %zu bytes", dst_len, whole);
+        return err_set(e, ERR_RANGE, "read buffer of %zu bytes is too small or not aligned for %zu bytes", dst_len,
+                       whole);
     size_t got = 0;
     while (got < need) {
         ssize_t n = pread(r->fd, (uint8_t *)dst + got, whole - got, (off_t)(start + got));

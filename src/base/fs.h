@@ -18,10 +18,13 @@ int fs_reader_open(struct fs_reader *r, const char *path, struct err *e);
 void fs_reader_close(struct fs_reader *r);
 /* Reads [off, off+len) into dst, which must be FS_ALIGN-aligned with room for len rounded out to FS_ALIGN on both sides;
  * *data is where byte `off` came to lie. Thread-safe (pread). A short file is ERR_FORMAT. */
-int fs_reader_at(const struct fs_reader *r, uint64_t off, size_t len, void *dst, size_t dst_len, const uint8_t **data, struct err *e);
+int fs_reader_at(const struct fs_reader *r, uint64_t off, size_t len, void *dst, size_t dst_len, const uint8_t **data,
+                 struct err *e);
 
-int fs_read_all(const char *path, size_t limit, char **out, size_t *len, struct err *e); /* out: mem_free; NUL-terminated */
-int fs_write_atomic(const char *path, const void *data, size_t len, struct err *e);       /* temp + fsync + rename + fsync dir */
+int fs_read_all(const char *path, size_t limit, char **out, size_t *len,
+                struct err *e); /* out: mem_free; NUL-terminated */
+int fs_write_atomic(const char *path, const void *data, size_t len,
+                    struct err *e); /* temp + fsync + rename + fsync dir */
 int fs_mkdirs(const char *path, struct err *e);
 int fs_free_bytes(const char *path, uint64_t *out, struct err *e);
 /* $HEARTH_HOME if set, else $XDG_DATA_HOME/hearth, else $HOME/.local/share/hearth; made if missing. out: mem_free */

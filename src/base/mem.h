@@ -6,10 +6,11 @@
 #define HEARTH_BASE_MEM_H
 #include <stddef.h>
 
-void *mem_alloc(size_t size);                          /* uninitialised; size 0 gives a valid pointer */
-void *mem_calloc(size_t n, size_t size);               /* zeroed; NULL when n*size overflows */
-void *mem_realloc(void *p, size_t size);               /* old block intact on failure */
-void *mem_grow(void *p, size_t *cap, size_t want, size_t elem); /* amortised array growth: returns new p with *cap >= want, or NULL with p intact */
+void *mem_alloc(size_t size);            /* uninitialised; size 0 gives a valid pointer */
+void *mem_calloc(size_t n, size_t size); /* zeroed; NULL when n*size overflows */
+void *mem_realloc(void *p, size_t size); /* old block intact on failure */
+void *mem_grow(void *p, size_t *cap, size_t want,
+               size_t elem); /* amortised array growth: returns new p with *cap >= want, or NULL with p intact */
 char *mem_strdup(const char *s);
 char *mem_strndup(const char *s, size_t n);
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

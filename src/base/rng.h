@@ -5,5 +5,5 @@
 #include <stdint.h>
 void rng_philox(uint64_t key, uint64_t hi, uint64_t lo, uint32_t out[4]);
 double rng_uniform(uint64_t key, uint64_t hi, uint64_t lo); /* [0, 1), 53 bits */
-uint64_t rng_entropy(void);                                  /* a fresh seed from the operating system */
+uint64_t rng_entropy(void);                                 /* a fresh seed from the operating system */
 #endif

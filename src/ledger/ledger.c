@@ -172,8 +172,8 @@ static int ledger_refuse(const struct ledger *l, const struct ledger_owner *o, s
     if (n > LEDGER_NAMED && at < sizeof held - 1)
         snprintf(held + at, sizeof held - at, ", %zu more", n - LEDGER_NAMED);
     size_t left = l->ceiling > l->used ? l->ceiling - l->used : 0;
-    return err_set(e, ERR_NOMEM, "%.60s needs %s, but %s of the ceiling of %s is free (%s)", o->path, ledger_size(bytes, a),
-                   ledger_size(left, b), ledger_size(l->ceiling, c), held);
+    return err_set(e, ERR_NOMEM, "%.60s needs %s, but %s of the ceiling of %s is free (%s)", o->path,
+                   ledger_size(bytes, a), ledger_size(left, b), ledger_size(l->ceiling, c), held);
 }
 
 int ledger_reserve(struct ledger_owner *o, size_t bytes, struct err *e)
@@ -215,7 +215,8 @@ int ledger_alloc(struct ledger_owner *o, size_t bytes, void **out, struct err *e
         return 0;
     ledger_release(o, bytes);
     char a[32];
-    return err_set(e, ERR_NOMEM, "the system refused %s for %s, though the ledger had room", ledger_size(bytes, a), o->path);
+    return err_set(e, ERR_NOMEM, "the system refused %s for %s, though the ledger had room", ledger_size(bytes, a),
+                   o->path);
 }
 
 void ledger_dealloc(struct ledger_owner *o, void *p, size_t bytes)

@@ -74,7 +74,8 @@ static void json_nesting(void)
     jsonw_kbool(&w, "d", false);
     jsonw_kdouble(&w, "e", 0.1);
     jsonw_end_obj(&w);
-    CHECK_STR(b.data, "{\"a\":\"x\",\"b\":-9223372036854775808,\"c\":[true,null,{},[],null,{\"r\":1}],\"d\":false,\"e\":0.1}");
+    CHECK_STR(b.data,
+              "{\"a\":\"x\",\"b\":-9223372036854775808,\"c\":[true,null,{},[],null,{\"r\":1}],\"d\":false,\"e\":0.1}");
     buf_done(&b);
 }
 
@@ -110,11 +111,11 @@ static void json_strings(void)
 #define BAD "\xEF\xBF\xBD"
     quoted("\x80", 1, "\"" BAD "\"");
     quoted("a\xFFz", 3, "\"a" BAD "z\"");
-    quoted("\xC3", 1, "\"" BAD "\"");                                /* cut */
-    quoted("\xC0\x80", 2, "\"" BAD BAD "\"");                        /* overlong NUL */
-    quoted("\xE0\x80\x80", 3, "\"" BAD BAD BAD "\"");                /* overlong */
-    quoted("\xED\xA0\x80", 3, "\"" BAD BAD BAD "\"");                /* surrogate */
-    quoted("\xF4\x90\x80\x80", 4, "\"" BAD BAD BAD BAD "\"");        /* over U+10FFFF */
+    quoted("\xC3", 1, "\"" BAD "\"");                         /* cut */
+    quoted("\xC0\x80", 2, "\"" BAD BAD "\"");                 /* overlong NUL */
+    quoted("\xE0\x80\x80", 3, "\"" BAD BAD BAD "\"");         /* overlong */
+    quoted("\xED\xA0\x80", 3, "\"" BAD BAD BAD "\"");         /* surrogate */
+    quoted("\xF4\x90\x80\x80", 4, "\"" BAD BAD BAD BAD "\""); /* over U+10FFFF */
     quoted("\xF4\x8F\xBF\xBF\xEE\x80\x80", 7, "\"\xF4\x8F\xBF\xBF\xEE\x80\x80\"");
     quoted("\xE2\x82z", 3, "\"" BAD BAD "z\"");
 }

@@ -58,7 +58,8 @@ static void tanhf_error(void)
     for (uint64_t i = 0; i < 200000; i++) {
         float x = (float)uniform(-12, 12, i) * (i & 1 ? 1.0f : 0.05f);
         long double want = tanhl((long double)x);
-        double u = ulps((long double)fm_tanhf(x), want, FLT_MANT_DIG), a = (double)fabsl((long double)fm_tanhf(x) - want);
+        double u = ulps((long double)fm_tanhf(x), want, FLT_MANT_DIG),
+               a = (double)fabsl((long double)fm_tanhf(x) - want);
         if (a > 1e-7 && u > worst)
             worst = u;
         CHECK(a <= 1e-7 || u <= 4);
@@ -123,14 +124,16 @@ static void sincos_error(void)
     for (uint64_t i = 0; i < 100000; i++) {
         double x = uniform(-1, 1, i) * (i % 3 == 0 ? 0x1p31 : i % 3 == 1 ? 100000 : 4);
         fm_sincos(x, &s, &c);
-        double a = (double)fabsl((long double)s - sinl((long double)x)), b = (double)fabsl((long double)c - cosl((long double)x));
+        double a = (double)fabsl((long double)s - sinl((long double)x)),
+               b = (double)fabsl((long double)c - cosl((long double)x));
         worst = a > worst ? a : worst;
         worst = b > worst ? b : worst;
     }
     for (int n = -2000; n <= 2000; n++) { /* next to multiples of pi/2, where reduction is hardest */
         double x = (double)n * 1.5707963267948966;
         fm_sincos(x, &s, &c);
-        double a = (double)fabsl((long double)s - sinl((long double)x)), b = (double)fabsl((long double)c - cosl((long double)x));
+        double a = (double)fabsl((long double)s - sinl((long double)x)),
+               b = (double)fabsl((long double)c - cosl((long double)x));
         worst = a > worst ? a : worst;
         worst = b > worst ? b : worst;
     }

@@ -4,8 +4,9 @@
 
 static void values(void)
 {
-    static const uint8_t bytes[] = {0x01, 0x34, 0x12, 0x78, 0x56, 0x34, 0x12, 8, 7, 6, 5, 4, 3, 2, 1, 0xFE, 0xFF, 0xFF, 0xFF,
-                                    0, 0, 0x80, 0x3F, 0, 0, 0, 0, 0, 0, 0xF0, 0xBF, 'a', 'b', 'c'};
+    static const uint8_t bytes[] = {0x01, 0x34, 0x12, 0x78, 0x56, 0x34, 0x12, 8,   7,   6,    5,    4,
+                                    3,    2,    1,    0xFE, 0xFF, 0xFF, 0xFF, 0,   0,   0x80, 0x3F, 0,
+                                    0,    0,    0,    0,    0,    0xF0, 0xBF, 'a', 'b', 'c'};
     struct reader r;
     reader_init(&r, bytes, sizeof bytes);
     CHECK_INT(reader_u8(&r), 1);

@@ -51,7 +51,7 @@ static void refusal_names_holders(void)
     CHECK(strstr(e.msg, "model/smol/weights needs 1.0 GiB") != NULL);
     CHECK(strstr(e.msg, "512.0 MiB of the ceiling of 4.0 GiB is free") != NULL);
     CHECK(strstr(e.msg, "model/qwen/weights 3.0 GiB, model/qwen/kv 512.0 MiB") != NULL); /* largest first */
-    ledger_free(l); /* frees the owners too */
+    ledger_free(l);                                                                      /* frees the owners too */
 }
 
 static void refusal_with_many_long_names(void)
