@@ -14,7 +14,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { NET_STALL_S = 30, NET_POLL_MS = 100, NET_RETRIES = 20 };
+enum { NET_STALL_S = 30, NET_ANSWER_S = 8 /* to the first answer, when there are other sources */, NET_POLL_MS = 100, NET_RETRIES = 20 };
 
 struct xfer {
     struct fetch *f;
@@ -214,6 +214,8 @@ static bool is_passing(CURLcode c)
 static int xfer_stalled(struct xfer *x, struct err *e)
 {
     int limit = x->f->stall_s > 0 ? x->f->stall_s : NET_STALL_S;
+    if (!x->judged && x->f->others_left && limit > NET_ANSWER_S)
+        limit = NET_ANSWER_S;
     double now = clock_s();
     if (x->f->have != x->moved_have || x->moved_at <= 0) {
         x->moved_have = x->f->have;
@@ -221,7 +223,7 @@ static int xfer_stalled(struct xfer *x, struct err *e)
     }
     if (now - x->moved_at < limit)
         return 0;
-    x->retry = true;
+    x->retry = x->judged;
     return err_set(e, ERR_NET, "no data for %d s", limit);
 }
 

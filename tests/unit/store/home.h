@@ -16,7 +16,7 @@ static char home[256]; /* the test's own folder; the store lies in home/data */
 
 static inline const char *home_path(const char *name)
 {
-    static char path[8][600];
+    static char path[8][1200];
     static int next;
     char *p = path[next++ % 8];
     snprintf(p, sizeof path[0], "%s/%s", home, name);
