@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+""".ci/stages.py, started by .ci/run: everything a change must pass, from a bare machine to the last line `N passed, N failed, N skipped`.
+
+    .ci/run                 all stages          .ci/run --list          their names
+    .ci/run STAGE...        some of them        .ci/run --from STAGE    that one and all after it
+
+Every configuration is built once, in build-ci-<name>/ (the plain one in build/, by `make`). A stage gives counts like a suite;
+what this machine cannot do is skipped and says why."""
+import argparse
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+COUNTS = re.compile(r"^\s*(\d+) passed, (\d+) failed, (\d+) skipped\s*$")
+FUZZ_S = int(os.environ.get("HEARTH_FUZZ_SECONDS", "60"))
+JOBS = str(os.cpu_count() or 2)
+SANITIZER_ENV = {
+    "ASAN_OPTIONS": "allocator_may_return_null=1:detect_leaks=1:strict_string_checks=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "TSAN_OPTIONS": "allocator_may_return_null=1:halt_on_error=1:second_deadlock_stack=1",
+}
+
+
+class Skip(Exception):
+    pass
+
+
+def sh(*args, env=None, check=True, **kw):
+    """Runs a command with its output passed through."""
+    print("$ " + " ".join(args), flush=True)
+    p = subprocess.run(args, cwd=ROOT, env=dict(os.environ, **(env or {})), **kw)
+    if check and p.returncode:
+        raise subprocess.CalledProcessError(p.returncode, args)
+    return p.returncode
+
+
+def counted(*args, env=None):
+    """Runs a command that ends with its line of counts."""
+    print("$ " + " ".join(args), flush=True)
+    tail = ""
+    with subprocess.Popen(args, cwd=ROOT, env=dict(os.environ, **(env or {})), stdout=subprocess.PIPE, text=True, errors="replace") as p:
+        for line in p.stdout:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            tail = line if line.strip() else tail
+    m = COUNTS.match(tail)
+    if not m:
+        print(f"FAIL {args[0]} ended with status {p.returncode} and without its line of counts")
+        return [0, 1, 0]
+    counts = [int(x) for x in m.groups()]
+    if p.returncode and not counts[1]:
+        counts[1] = 1
+    return counts
+
+
+def build(name, *setup, env=None, targets=()):
+    folder = f"build-ci-{name}"
+    if not os.path.exists(os.path.join(ROOT, folder, "build.ninja")):
+        shutil.rmtree(os.path.join(ROOT, folder), ignore_errors=True)
+        sh("meson", "setup", folder, *setup, env=env, stdout=subprocess.DEVNULL)
+    sh("ninja", "-C", folder, "--quiet", "-j", JOBS, *targets)
+    return folder
+
+
+def need(*tools):
+    for t in tools:
+        if not shutil.which(t):
+            raise Skip(f"no {t} on this machine")
+
+
+def stage_deps():
+    sh("tools/install-deps", "ci")
+
+
+def stage_scripts():
+    passed = failed = 0
+    for name in ("check-includes", "check-size"):
+        rc = sh(os.path.join("tools", name), check=False)
+        passed, failed = passed + (rc == 0), failed + (rc != 0)
+    return [passed, failed, 0]
+
+
+def stage_format():
+    need("clang-format-14")
+    files = subprocess.run(["git", "ls-files", "*.c", "*.h"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    bad = [f for f in files if subprocess.run(["clang-format-14", "--dry-run", "-Werror", f], cwd=ROOT, capture_output=True).returncode]
+    for f in bad:
+        print(f"FAIL {f}: run `make format`")
+    return [len(files) - len(bad), len(bad), 0]
+
+
+def stage_test():
+    """The two commands a user has: make, make test."""
+    sh("make", "build")
+    return counted("make", "-s", "test")
+
+
+def stage_names():
+    sh("tools/check-names", "build")
+
+
+def stage_docs():
+    return counted("tools/check-docs", "--run")
+
+
+def stage_clang():
+    need("clang-14")
+    build("clang", env={"CC": "clang-14"})
+
+
+def cpu_masks():
+    """(mask, can this machine show it) for every level of kernels of this kind of machine."""
+    flags = ""
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo", encoding="utf-8") as f:
+            flags = f.read()
+    if os.uname().machine == "aarch64":
+        return [("ref", True), ("neon", True)]
+    return [("ref", True), ("avx2", " avx2 " in flags), ("avx512", " avx512_vnni " in flags)]
+
+
+def stage_masks():
+    total = [0, 0, 0]
+    suites = ["--suite", "unit"]
+    if os.access(os.path.join(ROOT, "tests/kernelcheck/run"), os.X_OK):
+        suites += ["--suite", "kernelcheck"]
+    for mask, possible in cpu_masks():
+        if not possible:
+            print(f"skip mask {mask}: this processor does not have it")
+            counts = [0, 0, 1]
+        else:
+            counts = counted("tests/run", *suites, env={"HEARTH_CPU_MASK": mask})
+        total = [a + b for a, b in zip(total, counts)]
+    return total
+
+
+def stage_asan():
+    """Unit tests and seeds, then the server's smoke test, under AddressSanitizer and UndefinedBehaviorSanitizer."""
+    folder = build("asan", "-Db_sanitize=address,undefined", "-Doptimization=1", "-Ddebug=true", "-Db_lundef=false")
+    suites = ["--suite", "unit", "--suite", "fuzz"]
+    total = counted("tests/run", "--build", folder, "--timeout-multiplier", "10", *suites, env=SANITIZER_ENV)
+    smoke = os.path.join(ROOT, "tests/server/run")
+    if os.access(smoke, os.X_OK):
+        env = dict(SANITIZER_ENV, HEARTH_TEST_SMOKE="1")
+        more = counted("tests/run", "--build", folder, "--suite", "server", env=env)
+        total = [a + b for a, b in zip(total, more)]
+    return total
+
+
+def stage_tsan():
+    folder = build("tsan", "-Db_sanitize=thread", "-Doptimization=1", "-Ddebug=true", "-Db_lundef=false")
+    tests = [f"{room}/" for room in ("base", "ledger", "backend", "engine", "http")]
+    return meson_tests(folder, tests, env=SANITIZER_ENV)
+
+
+def meson_tests(folder, prefixes, env=None):
+    out = subprocess.run(["meson", "test", "-C", folder, "--list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    names = [line.split(" / ", 1)[-1].strip() for line in out.splitlines() if line.strip()]
+    chosen = [n for n in names if any(n.startswith(p) for p in prefixes)]
+    passed = failed = skipped = 0
+    for n in chosen:
+        rc = sh("meson", "test", "-C", folder, "--no-rebuild", "-q", "--print-errorlogs", "-t", "20", n, env=env, check=False, stdout=subprocess.PIPE)
+        passed, failed = passed + (rc == 0), failed + (rc != 0)
+        if rc:
+            log = os.path.join(ROOT, folder, "meson-logs/testlog.txt")
+            with open(log, encoding="utf-8", errors="replace") as f:
+                print("".join(f.readlines()[-60:]))
+    if not chosen:
+        failed = 1
+    return [passed, failed, skipped]
+
+
+def stage_aarch64():
+    need("aarch64-linux-gnu-gcc", "qemu-aarch64")
+    if not os.path.exists("/usr/lib/aarch64-linux-gnu/pkgconfig/libmicrohttpd.pc"):
+        raise Skip("no arm64 libraries on this machine")
+    folder = build("aarch64", "--cross-file", "tools/cross-aarch64.ini")
+    return counted("tests/run", "--build", folder, "--suite", "unit", "--timeout-multiplier", "20", env={"HEARTH_QEMU": "1"})
+
+
+def stage_fuzz():
+    """One minute for every target, from its seeds; what it finds stays below build-ci-fuzz/."""
+    need("clang-14")
+    options = ["-Dfuzz=true", "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Doptimization=1", "-Ddebug=true",
+               "-Dc_args=-fsanitize=fuzzer-no-link"]
+    sources = sorted(glob.glob(os.path.join(ROOT, "tests/fuzz/fuzz_*.c")))
+    names = [os.path.basename(s)[len("fuzz_"):-2] for s in sources]
+    folder = build("fuzz", *options, env={"CC": "clang-14"}, targets=[f"tests/fuzz/fuzz_{n}" for n in names])
+    passed = failed = 0
+    for n in names:
+        corpus = os.path.join(ROOT, folder, "corpus", n)
+        os.makedirs(corpus, exist_ok=True)
+        rc = sh(f"{folder}/tests/fuzz/fuzz_{n}", f"-max_total_time={FUZZ_S}", "-timeout=10", "-rss_limit_mb=2048", "-verbosity=0",
+                "-print_final_stats=1", f"-artifact_prefix={folder}/{n}-", corpus, f"tests/fuzz/seeds/{n}", check=False,
+                env=SANITIZER_ENV)
+        passed, failed = passed + (rc == 0), failed + (rc != 0)
+        if rc:
+            print(f"FAIL fuzz_{n}: the input lies at {folder}/{n}-*")
+    return [passed, failed, 0]
+
+
+def stage_oracles():
+    if os.environ.get("HEARTH_CI_ORACLES") == "0":
+        raise Skip("HEARTH_CI_ORACLES=0")
+    return counted("make", "-s", "test-oracles")
+
+
+STAGES = [
+    ("deps", stage_deps), ("scripts", stage_scripts), ("format", stage_format), ("test", stage_test), ("names", stage_names),
+    ("docs", stage_docs), ("masks", stage_masks), ("clang", stage_clang), ("asan", stage_asan), ("tsan", stage_tsan),
+    ("aarch64", stage_aarch64), ("fuzz", stage_fuzz), ("oracles", stage_oracles),
+]
+
+
+def run_stage(name, stage):
+    print(f"\n==== {name}", flush=True)
+    start = time.monotonic()
+    try:
+        counts = stage() or [1, 0, 0]
+    except Skip as why:
+        print(f"skip {name}: {why}")
+        counts = [0, 0, 1]
+    except (subprocess.CalledProcessError, OSError) as e:
+        print(f"FAIL {name}: {e}")
+        counts = [0, 1, 0]
+    return name, counts, time.monotonic() - start
+
+
+def main():
+    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args.add_argument("stages", nargs="*")
+    args.add_argument("--list", action="store_true")
+    args.add_argument("--from", dest="first")
+    a = args.parse_args()
+    names = [n for n, _ in STAGES]
+    if a.list:
+        print("\n".join(names))
+        return 0
+    unknown = [s for s in [*a.stages, *([a.first] if a.first else [])] if s not in names]
+    if unknown:
+        sys.exit(f".ci/run: no stage {', '.join(unknown)}; there are: {', '.join(names)}")
+    chosen = a.stages or names[names.index(a.first) if a.first else 0:]
+    rows = [run_stage(n, s) for n, s in STAGES if n in chosen]
+    print("\n==== summary")
+    for name, c, s in rows:
+        print(f"{name:10} {c[0]:6} passed {c[1]:4} failed {c[2]:4} skipped  {s:7.1f} s")
+    total = [sum(c[i] for _, c, _ in rows) for i in range(3)]
+    print(f"{'total':10} {'':41} {sum(s for _, _, s in rows):7.1f} s")
+    print(f"{total[0]} passed, {total[1]} failed, {total[2]} skipped", flush=True)
+    return 1 if total[1] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
