@@ -3,6 +3,10 @@
 #include "kernel/kernel.h"
 #include "base/cpu.h"
 #include "kernel/ref/ref.h"
+#if defined(__x86_64__)
+#include "kernel/avx2/avx2.h"
+#include "kernel/avx512/avx512.h"
+#endif
 #include <string.h>
 
 static const struct {
@@ -11,6 +15,10 @@ static const struct {
     void (*init)(struct kernels *k);
 } LEVELS[] = {
     {"ref", 0, ref_init},
+#if defined(__x86_64__)
+    {"avx2", CPU_AVX2, avx2_init},
+    {"avx512", CPU_AVX512, avx512_init},
+#endif
 };
 enum { N_LEVELS = sizeof LEVELS / sizeof *LEVELS };
 

@@ -1,0 +1,7 @@
+/* avx2/init: the entries that this level overrides. */
+#include "kernel/avx2/avx2.h"
+
+void avx2_init(struct kernels *k)
+{
+    avx2_init_elem(k);
+}

@@ -1,0 +1,292 @@
+/* avx512/linear: quantised weights. One 32-bit lane is one row; vpdpbusd adds four products of u8 code and s8 activation to it,
+ * exactly (4 * 255 * 127 < 2^17, no saturation in this form, and ref/linear.c bounds the sum).
+ *
+ * A block of 32 k is unpacked once into eight registers and used for every token of a stripe of up to STRIPE tokens, eight
+ * tokens at a time so that the eight dot-product chains hide each other's latency; the accumulators wait in L1. One token alone
+ * keeps its accumulator in a register. Zero points enter as the chain's start value, which costs nothing. */
+#include "kernel/avx512/avx512.h"
+#include <immintrin.h>
+#include <string.h>
+
+enum { STRIPE = 32 };
+
+struct block512 { /* one block of one group, ready to multiply */
+    __m512i q[8];
+    __m512 d, m;
+    __m512i s0, s1; /* Q6_K: scale of each half */
+};
+
+/* Four activations for all lanes. */
+AVX512_INLINE __m512i quad(const int8_t *p)
+{
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return _mm512_set1_epi32(v);
+}
+
+AVX512_INLINE void load_codes(__m512i q[8], const uint8_t *p, int bits)
+{
+    const __m512i low = _mm512_set1_epi8(15);
+    if (bits == 8) {
+        for (int j = 0; j < 8; j++)
+            q[j] = _mm512_loadu_si512(p + 64 * j);
+        return;
+    }
+    for (int j = 0; j < 4; j++) {
+        __m512i z = _mm512_loadu_si512(p + 64 * j);
+        q[j] = _mm512_and_si512(z, low);
+        q[j + 4] = _mm512_and_si512(_mm512_srli_epi16(z, 4), low);
+    }
+    if (bits == 5) { /* bit j of the plane becomes bit 4 of quad j; 0xF8: a | (b & c) */
+        __m512i h = _mm512_loadu_si512(p + 256), bit = _mm512_set1_epi8(16);
+        for (int j = 0; j < 8; j++) {
+            __m512i at4 = j < 4 ? _mm512_slli_epi16(h, (unsigned)(4 - j)) : _mm512_srli_epi16(h, (unsigned)(j - 4));
+            q[j] = _mm512_ternarylogic_epi32(q[j], at4, bit, 0xF8);
+        }
+    }
+    if (bits == 6) { /* bits 2s..2s+1 of plane p become bits 4..5 of quad 4p+s */
+        __m512i two = _mm512_set1_epi8(48);
+        for (int j = 0; j < 8; j++) {
+            __m512i h = _mm512_loadu_si512(p + 256 + 64 * (j / 4));
+            int s = j % 4;
+            __m512i at4 = s < 2 ? _mm512_slli_epi16(h, (unsigned)(4 - 2 * s)) : _mm512_srli_epi16(h, (unsigned)(2 * s - 4));
+            q[j] = _mm512_ternarylogic_epi32(q[j], at4, two, 0xF8);
+        }
+    }
+}
+
+AVX512_INLINE __m512 load_half(const uint8_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+
+/* The twelve packed bytes of 16 rows -> bytes [8 scales, 8 minima][16 rows]. */
+AVX512_INLINE void unpack_k_scales(uint8_t s[256], const uint8_t *head)
+{
+    const __m512i m63 = _mm512_set1_epi8(63), m15 = _mm512_set1_epi8(15), m48 = _mm512_set1_epi8(48);
+    __m512i a = _mm512_loadu_si512(head + 64), b = _mm512_loadu_si512(head + 128), c = _mm512_loadu_si512(head + 192);
+    __m512i a2 = _mm512_srli_epi16(a, 2), b2 = _mm512_srli_epi16(b, 2), c4 = _mm512_srli_epi16(c, 4);
+    _mm512_store_si512(s, _mm512_and_si512(a, m63));
+    _mm512_store_si512(s + 64, _mm512_ternarylogic_epi32(_mm512_and_si512(c, m15), a2, m48, 0xF8));
+    _mm512_store_si512(s + 128, _mm512_and_si512(b, m63));
+    _mm512_store_si512(s + 192, _mm512_ternarylogic_epi32(_mm512_and_si512(c4, m15), b2, m48, 0xF8));
+}
+
+AVX512_INLINE __m512 bytes_ps(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+
+AVX512_INLINE __m512i sbytes(const uint8_t *p)
+{
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+
+/* Header numbers of a unit, then of each of its blocks. */
+struct unit512 {
+    __m512 d, m;
+    uint8_t s[256] __attribute__((aligned(64)));
+};
+
+AVX512_INLINE void load_unit(struct unit512 *u, const uint8_t *head, const struct kernel_format *f)
+{
+    u->d = load_half(head);
+    if (f->minimum)
+        u->m = load_half(head + 32);
+    if (f->minimum && f->blocks == 8) {
+        u->m = _mm512_sub_ps(_mm512_setzero_ps(), u->m);
+        unpack_k_scales(u->s, head);
+    }
+}
+
+AVX512_INLINE void load_block(struct block512 *w, const struct unit512 *u, const uint8_t *head, int b, const struct kernel_format *f)
+{
+    w->d = u->d;
+    w->m = u->m;
+    if (f->dtype == DT_Q6_K) {
+        w->s0 = sbytes(head + 32 + 32 * b);
+        w->s1 = sbytes(head + 48 + 32 * b);
+    } else if (f->blocks == 8) {
+        w->d = _mm512_mul_ps(u->d, bytes_ps(u->s + 16 * b));
+        w->m = _mm512_mul_ps(u->m, bytes_ps(u->s + 128 + 16 * b));
+    }
+    load_codes(w->q, head + f->header + (size_t)b * layout_block_bytes(f), f->bits);
+}
+
+/* Start value of a chain: what the zero point subtracts (layout.h: n8 = -8 sum). */
+AVX512_INLINE __m512i zero_start(const struct act_block *a, size_t t, int zero)
+{
+    if (zero == 0)
+        return _mm512_setzero_si512();
+    __m512i n = _mm512_set1_epi32(a->n8[t]);
+    return zero == 8 ? n : _mm512_slli_epi32(n, zero == 16 ? 1 : 4);
+}
+
+/* Exact integer sums of n tokens from token t of the tile. */
+AVX512_INLINE void sums(__m512i *s, const struct block512 *w, const struct act_block *a, size_t t, int n,
+                        const struct kernel_format *f, bool wide)
+{
+    for (int i = 0; i < n; i++)
+        s[i] = wide ? _mm512_setzero_si512() : zero_start(a, t + (size_t)i, f->zero);
+    for (int j = 0; j < 8; j++)
+        for (int i = 0; i < n; i++)
+            s[i] = _mm512_dpbusd_epi32(s[i], w->q[j], quad(a->hi + 32 * (t + (size_t)i) + 4 * j));
+    if (!wide)
+        return;
+    for (int i = 0; i < n; i++)
+        s[i] = _mm512_add_epi32(_mm512_slli_epi32(s[i], 7), zero_start(a, t + (size_t)i, f->zero));
+    for (int j = 0; j < 8; j++)
+        for (int i = 0; i < n; i++)
+            s[i] = _mm512_dpbusd_epi32(s[i], w->q[j], quad(a->lo + 32 * (t + (size_t)i) + 4 * j));
+}
+
+/* Half h (quads 4h..4h+3) of Q6_K, zero point taken off. */
+AVX512_INLINE void half_sums(__m512i *s, const struct block512 *w, const struct act_block *a, size_t t, int n, int h, bool wide)
+{
+    const int32_t *start = (h ? a->n1 : a->n0) + t;
+    for (int i = 0; i < n; i++)
+        s[i] = wide ? _mm512_setzero_si512() : _mm512_set1_epi32(start[i]);
+    for (int j = 4 * h; j < 4 * h + 4; j++)
+        for (int i = 0; i < n; i++)
+            s[i] = _mm512_dpbusd_epi32(s[i], w->q[j], quad(a->hi + 32 * (t + (size_t)i) + 4 * j));
+    if (!wide)
+        return;
+    for (int i = 0; i < n; i++)
+        s[i] = _mm512_add_epi32(_mm512_slli_epi32(s[i], 7), _mm512_set1_epi32(start[i]));
+    for (int j = 4 * h; j < 4 * h + 4; j++)
+        for (int i = 0; i < n; i++)
+            s[i] = _mm512_dpbusd_epi32(s[i], w->q[j], quad(a->lo + 32 * (t + (size_t)i) + 4 * j));
+}
+
+AVX512_INLINE void step(__m512 *acc, const struct block512 *w, const struct act_block *a, size_t t, int n,
+                        const struct kernel_format *f, bool wide)
+{
+    __m512i s[8];
+    if (f->dtype == DT_Q6_K) {
+        __m512i s1[8];
+        half_sums(s, w, a, t, n, 0, wide);
+        half_sums(s1, w, a, t, n, 1, wide);
+        for (int i = 0; i < n; i++)
+            s[i] = _mm512_add_epi32(_mm512_mullo_epi32(s[i], w->s0), _mm512_mullo_epi32(s1[i], w->s1));
+    } else {
+        sums(s, w, a, t, n, f, wide);
+    }
+    for (int i = 0; i < n; i++) {
+        __m512 p = _mm512_mul_ps(_mm512_cvtepi32_ps(s[i]), w->d);
+        acc[i] = _mm512_fmadd_ps(p, _mm512_set1_ps(a->dx[t + (size_t)i]), acc[i]);
+        if (f->minimum)
+            acc[i] = _mm512_fmadd_ps(w->m, _mm512_set1_ps(a->xs[t + (size_t)i]), acc[i]);
+    }
+}
+
+AVX512_INLINE void store_rows(const struct linear_args *a, size_t g, size_t t, __m512 acc)
+{
+    size_t left = a->n_rows - g * 16;
+    __mmask16 m = left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1);
+    if (a->bias)
+        acc = _mm512_add_ps(acc, _mm512_maskz_loadu_ps(m, a->bias + g * 16));
+    _mm512_mask_storeu_ps(a->y + t * a->ldy + g * 16, m, acc);
+}
+
+/* n tokens with accumulators in memory. */
+AVX512_INLINE void step_memory(float *acc, const struct block512 *w, const struct act_block *a, size_t t, int n,
+                               const struct kernel_format *f, bool wide)
+{
+    __m512 r[8];
+    for (int i = 0; i < n; i++)
+        r[i] = _mm512_load_ps(acc + 16 * i);
+    step(r, w, a, t, n, f, wide);
+    for (int i = 0; i < n; i++)
+        _mm512_store_ps(acc + 16 * i, r[i]);
+}
+
+/* Tokens [lo, hi) of a tile. */
+AVX512_INLINE void tile_step(float *acc, const struct block512 *w, const struct act_block *a, size_t lo, size_t hi,
+                             const struct kernel_format *f, bool wide)
+{
+    if (hi - lo == 8) {
+        step_memory(acc, w, a, 0, 8, f, wide);
+        return;
+    }
+    for (; lo + 4 <= hi; lo += 4, acc += 64)
+        step_memory(acc, w, a, lo, 4, f, wide);
+    for (; lo < hi; lo++, acc += 16)
+        step_memory(acc, w, a, lo, 1, f, wide);
+}
+
+/* Tokens [ta, tb), at most STRIPE, ta's tile being the first of the stripe. */
+AVX512_INLINE void stripe(const struct linear_args *a, size_t g, size_t ta, size_t tb, const struct kernel_format *f, bool wide)
+{
+    float acc[STRIPE + 8][16] __attribute__((aligned(64)));
+    const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
+    size_t units = a->k / 32 / (size_t)f->blocks, first = ta & ~(size_t)7;
+    memset(acc, 0, (tb - first) * sizeof *acc);
+    for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
+        struct unit512 unit;
+        load_unit(&unit, w, f);
+        for (int b = 0; b < f->blocks; b++) {
+            struct block512 blk;
+            load_block(&blk, &unit, w, b, f);
+            for (size_t t = first; t < tb; t += 8) {
+                const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
+                size_t lo = t < ta ? ta - t : 0, hi = tb - t < 8 ? tb - t : 8;
+                struct act_block x = layout_act(tile, layout_tile_width(a->n_tok, t), u * (size_t)f->blocks + (size_t)b, wide);
+                tile_step(acc[t - first + lo], &blk, &x, lo, hi, f, wide);
+            }
+        }
+    }
+    for (size_t t = ta; t < tb; t++)
+        store_rows(a, g, t, _mm512_load_ps(acc[t - first]));
+}
+
+/* One token: a stream over the weights. */
+AVX512_INLINE void single(const struct linear_args *a, size_t g, size_t t, const struct kernel_format *f, bool wide)
+{
+    const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
+    const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
+    size_t units = a->k / 32 / (size_t)f->blocks, width = layout_tile_width(a->n_tok, t);
+    __m512 acc = _mm512_setzero_ps();
+    for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
+        struct unit512 unit;
+        load_unit(&unit, w, f);
+        for (int b = 0; b < f->blocks; b++) {
+            struct block512 blk;
+            load_block(&blk, &unit, w, b, f);
+            struct act_block x = layout_act(tile, width, u * (size_t)f->blocks + (size_t)b, wide);
+            step(&acc, &blk, &x, t % 8, 1, f, wide);
+        }
+    }
+    store_rows(a, g, t, acc);
+}
+
+AVX512_INLINE void mul(const struct linear_args *a, const struct kernel_format *f, bool wide)
+{
+    size_t groups = (a->n_rows + 15) / 16, g1 = a->g1 < groups ? a->g1 : groups;
+    for (size_t t = a->t0; t < a->t1;) {
+        size_t end = (t & ~(size_t)7) + STRIPE;
+        end = end < a->t1 ? end : a->t1;
+        for (size_t g = a->g0; g < g1; g++)
+            if (end - t == 1)
+                single(a, g, t, f, wide);
+            else
+                stripe(a, g, t, end, f, wide);
+        t = end;
+    }
+}
+
+#define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
+#define DEFINE(T)                                            \
+    static void mul_##T(const struct linear_args *a)         \
+    {                                                        \
+        if (a->wide)                                         \
+            mul(a, &FORMAT_##T, true);                       \
+        else                                                 \
+            mul(a, &FORMAT_##T, false);                      \
+    }
+FORMATS(DEFINE)
+
+void avx512_init_linear(struct kernels *k)
+{
+#define ROW(T) k->linear[DT_##T].mul = mul_##T;
+    FORMATS(ROW)
+}
