@@ -16,8 +16,8 @@ const struct opt sampling_opts[] = {SAMPLING_ROWS, OPT_END};
 struct answer_source {
     char *model;
     bool has_template;
-    struct client *client;      /* remote, or */
-    struct hearth *h;           /* local */
+    struct client *client; /* remote, or */
+    struct hearth *h;      /* local */
     struct hearth_model *m;
 };
 
@@ -38,13 +38,18 @@ static int on_loading(void *arg, uint64_t done, uint64_t total)
     struct loading *l = arg;
     double t = clock_s() - l->started, rate = t > 0 ? (double)done / t : 0;
     if (t > 0.3 && l->bar.tty) /* what is there at once needs no bar */
-        out_progress_show(&l->bar, l->name, "loading", done, total, rate, rate > 0 ? (double)(total - done) / rate : -1);
+        out_progress_show(&l->bar, l->name, "loading", done, total, rate,
+                          rate > 0 ? (double)(total - done) / rate : -1);
     return cli_interrupted();
 }
 
 static int open_local(struct answer_source *s, const struct answer_where *w, const char *path, struct err *e)
 {
-    struct hearth_opts o = {.data_dir = w->data_dir, .ceiling = w->ceiling, .threads = w->threads, .cpu_mask = w->cpu_mask, .precise = w->precise};
+    struct hearth_opts o = {.data_dir = w->data_dir,
+                            .ceiling = w->ceiling,
+                            .threads = w->threads,
+                            .cpu_mask = w->cpu_mask,
+                            .precise = w->precise};
     int r = hearth_open(&s->h, &o, e);
     if (r)
         return r;
@@ -151,7 +156,8 @@ static int on_event(void *arg, char *data, size_t n)
     }
     const cJSON *choice = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(j, "choices"), 0);
     const cJSON *delta = cJSON_GetObjectItemCaseSensitive(choice, "delta");
-    const cJSON *text = delta ? cJSON_GetObjectItemCaseSensitive(delta, "content") : cJSON_GetObjectItemCaseSensitive(choice, "text");
+    const cJSON *text =
+        delta ? cJSON_GetObjectItemCaseSensitive(delta, "content") : cJSON_GetObjectItemCaseSensitive(choice, "text");
     if (cJSON_IsString(text))
         receive(rx, text->valuestring, strlen(text->valuestring));
     const cJSON *fin = cJSON_GetObjectItemCaseSensitive(choice, "finish_reason");
@@ -218,7 +224,8 @@ static int get_remote(struct answer_source *s, struct receiving *rx, struct err 
         buf_done(&b);
         return err_set(e, ERR_NOMEM, "out of memory");
     }
-    int r = client_stream(s->client, rx->ask->messages_json ? "/v1/chat/completions" : "/v1/completions", b.data, on_event, rx, e);
+    int r = client_stream(s->client, rx->ask->messages_json ? "/v1/chat/completions" : "/v1/completions", b.data,
+                          on_event, rx, e);
     buf_done(&b);
     if (r == ERR_CANCELLED) {
         snprintf(rx->out->finish, sizeof rx->out->finish, "cancelled");
@@ -235,9 +242,17 @@ static int get_local(struct answer_source *s, struct receiving *rx, struct err *
 {
     const struct sampling *p = rx->ask->sampling;
     struct hearth_request q = {
-        .messages_json = rx->ask->messages_json, .prompt = rx->ask->prompt, .max_tokens = p->max_tokens, .temperature = p->temp,
-        .top_k = p->top_k, .top_p = p->top_p, .min_p = p->min_p, .has_seed = p->seed.set, .seed = p->seed.v,
-        .stop = p->stop.v, .n_stop = p->stop.n,
+        .messages_json = rx->ask->messages_json,
+        .prompt = rx->ask->prompt,
+        .max_tokens = p->max_tokens,
+        .temperature = p->temp,
+        .top_k = p->top_k,
+        .top_p = p->top_p,
+        .min_p = p->min_p,
+        .has_seed = p->seed.set,
+        .seed = p->seed.v,
+        .stop = p->stop.v,
+        .n_stop = p->stop.n,
     };
     struct hearth_gen *g;
     struct hearth_delta d;

@@ -11,17 +11,38 @@ struct sampling { /* what the user may set; the table answer_opts fills it */
     struct opt_seed seed;
     struct opt_texts stop;
 };
-#define SAMPLING_DEFAULT {.temp = 0.7f, .top_p = 1}
+#define SAMPLING_DEFAULT                                                                                               \
+    {                                                                                                                  \
+        .temp = 0.7f, .top_p = 1                                                                                       \
+    }
 /* Rows for a struct of values whose first member is a struct sampling. */
-#define SAMPLING_ROWS                                                                                                              \
-    {"temp", 't', OPT_FLOAT, "T", "temperature; 0: always the likeliest token (0.7)", offsetof(struct sampling, temp), 0, 10},     \
-    {"top-k", 0, OPT_INT, "K", "only the K likeliest tokens; 0: all (0)", offsetof(struct sampling, top_k), 0, 1000000},           \
-    {"top-p", 0, OPT_FLOAT, "P", "only the likeliest that together reach P (1)", offsetof(struct sampling, top_p), 0, 1},          \
-    {"min-p", 0, OPT_FLOAT, "P", "only those P times as likely as the likeliest (0)", offsetof(struct sampling, min_p), 0, 1},     \
-    {"seed", 0, OPT_SEED, "N", "same seed, same answer", offsetof(struct sampling, seed), 0, 0},                                   \
-    {"max-tokens", 'n', OPT_INT, "N", "stop after N tokens; 0: up to the context (0)", offsetof(struct sampling, max_tokens), 0,   \
-     1 << 30},                                                                                                                     \
-    {"stop", 0, OPT_TEXTS, "TEXT", "stop before this text; may be repeated", offsetof(struct sampling, stop), 0, 0}
+#define SAMPLING_ROWS                                                                                                  \
+    {"temp", 't', OPT_FLOAT, "T", "temperature; 0: always the likeliest token (0.7)", offsetof(struct sampling, temp), \
+     0,      10},                                                                                                      \
+        {"top-k", 0,      OPT_INT, "K", "only the K likeliest tokens; 0: all (0)", offsetof(struct sampling, top_k),   \
+         0,       1000000},                                                                                            \
+        {"top-p", 0, OPT_FLOAT, "P", "only the likeliest that together reach P (1)", offsetof(struct sampling, top_p), \
+         0,       1},                                                                                                  \
+        {"min-p",                                                                                                      \
+         0,                                                                                                            \
+         OPT_FLOAT,                                                                                                    \
+         "P",                                                                                                          \
+         "only those P times as likely as the likeliest (0)",                                                          \
+         offsetof(struct sampling, min_p),                                                                             \
+         0,                                                                                                            \
+         1},                                                                                                           \
+        {"seed", 0, OPT_SEED, "N", "same seed, same answer", offsetof(struct sampling, seed), 0, 0},                   \
+        {"max-tokens",                                                                                                 \
+         'n',                                                                                                          \
+         OPT_INT,                                                                                                      \
+         "N",                                                                                                          \
+         "stop after N tokens; 0: up to the context (0)",                                                              \
+         offsetof(struct sampling, max_tokens),                                                                        \
+         0,                                                                                                            \
+         1 << 30},                                                                                                     \
+    {                                                                                                                  \
+        "stop", 0, OPT_TEXTS, "TEXT", "stop before this text; may be repeated", offsetof(struct sampling, stop), 0, 0  \
+    }
 extern const struct opt sampling_opts[]; /* the same rows as a table: /set of the conversation */
 
 struct answer_source; /* a server, or the engine in this process, with one model */
@@ -32,8 +53,8 @@ struct answer_where {
     size_t ceiling;
     int threads;
     bool precise;
-    bool local;           /* do not ask a running server */
-    bool quiet;           /* no progress while loading */
+    bool local; /* do not ask a running server */
+    bool quiet; /* no progress while loading */
 };
 int answer_open(struct answer_source **out, const struct answer_where *w, struct err *e);
 void answer_close(struct answer_source *s);

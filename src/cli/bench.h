@@ -8,8 +8,9 @@
 /* ---- bench_roof.c: what the machine gives at best, with all threads of the backend, measured now ---- */
 struct bench_roof {
     double read_bytes; /* bytes per second read from memory */
-    double int8_ops;   /* the best quantised kernel on data that stays in the cache: operations (2 per weight and token) per second */
-    double f32_ops;    /* the same with f32 weights */
+    double
+        int8_ops; /* the best quantised kernel on data that stays in the cache: operations (2 per weight and token) per second */
+    double f32_ops; /* the same with f32 weights */
 };
 int bench_roof_measure(struct backend *b, struct ledger *l, struct bench_roof *out, struct err *e);
 
@@ -28,11 +29,12 @@ struct bench_model {
     size_t logits_bytes, weights_bytes;
     int max_batch;
 };
-int bench_model_open(struct bench_model *m, struct backend *b, struct ledger *l, const char *path, int max_batch, struct err *e);
+int bench_model_open(struct bench_model *m, struct backend *b, struct ledger *l, const char *path, int max_batch,
+                     struct err *e);
 void bench_model_close(struct bench_model *m);
 
 struct bench_test {
-    bool decode;  /* n steps of `batch` sequences; else one prompt of n tokens */
+    bool decode; /* n steps of `batch` sequences; else one prompt of n tokens */
     int n, depth, batch;
 };
 /* What the test would take if the machine did nothing but its slowest necessary part. */

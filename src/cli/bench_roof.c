@@ -6,7 +6,16 @@
 #include "kernel/kernel.h"
 #include <string.h>
 
-enum { READ_BYTES = 256 << 20, READ_TRIES = 8, ROWS = 64, K = 1024, TOKENS = 64, CALLS = 24, MUL_TRIES = 6, THREADS = 256 };
+enum {
+    READ_BYTES = 256 << 20,
+    READ_TRIES = 8,
+    ROWS = 64,
+    K = 1024,
+    TOKENS = 64,
+    CALLS = 24,
+    MUL_TRIES = 6,
+    THREADS = 256
+};
 
 struct reading {
     const uint64_t *data;
@@ -51,7 +60,7 @@ static int read_roof(struct backend *b, struct ledger_owner *o, double *out, str
 struct multiplying {
     const struct kernels *k;
     enum dtype type;
-    char *mem;              /* one part per thread */
+    char *mem;                    /* one part per thread */
     size_t part, act, scratch, y; /* offsets in a part: packed weights at 0 */
 };
 
@@ -59,8 +68,16 @@ static void mul_part(void *arg, int thread, int n_threads)
 {
     struct multiplying *m = arg;
     char *p = m->mem + m->part * (size_t)thread;
-    struct linear_args a = {.w = p, .act = p + m->act, .y = (float *)(p + m->y), .scratch = p + m->scratch, .k = K, .n_rows = ROWS, .ldy = ROWS,
-                            .g1 = ROWS / KERNEL_MR, .t1 = TOKENS, .n_tok = TOKENS};
+    struct linear_args a = {.w = p,
+                            .act = p + m->act,
+                            .y = (float *)(p + m->y),
+                            .scratch = p + m->scratch,
+                            .k = K,
+                            .n_rows = ROWS,
+                            .ldy = ROWS,
+                            .g1 = ROWS / KERNEL_MR,
+                            .t1 = TOKENS,
+                            .n_tok = TOKENS};
     (void)n_threads;
     for (int i = 0; i < CALLS; i++)
         m->k->linear[m->type].mul(&a);

@@ -10,17 +10,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-int bench_model_open(struct bench_model *m, struct backend *b, struct ledger *l, const char *path, int max_batch, struct err *e)
+int bench_model_open(struct bench_model *m, struct backend *b, struct ledger *l, const char *path, int max_batch,
+                     struct err *e)
 {
     *m = (struct bench_model){.backend = b, .ledger = l, .max_batch = max_batch};
     int r = file_open(&m->file, path, e);
     if (r || (r = model_read(m->file, &m->info, e)) || (r = model_build(m->file, &m->info, 0, &m->graph, e)))
         goto fail;
-    if ((r = ledger_owner_new(l, "bench/weights", &m->own_weights, e)) || (r = ledger_owner_new(l, "bench/staging", &m->own_staging, e)) ||
-        (r = ledger_owner_new(l, "bench/plan", &m->own_plan, e)) || (r = ledger_owner_new(l, "bench/kv", &m->own_kv, e)))
+    if ((r = ledger_owner_new(l, "bench/weights", &m->own_weights, e)) ||
+        (r = ledger_owner_new(l, "bench/staging", &m->own_staging, e)) ||
+        (r = ledger_owner_new(l, "bench/plan", &m->own_plan, e)) ||
+        (r = ledger_owner_new(l, "bench/kv", &m->own_kv, e)))
         goto fail;
     m->weights_bytes = backend_weights_bytes(b, m->graph);
-    struct load_args a = {.graph = m->graph, .data = &m->file->data, .weights_owner = m->own_weights, .staging_owner = m->own_staging};
+    struct load_args a = {
+        .graph = m->graph, .data = &m->file->data, .weights_owner = m->own_weights, .staging_owner = m->own_staging};
     if ((r = backend_load(b, &a, &m->weights, e)))
         goto fail;
     int max_tok = max_batch > BENCH_CHUNK ? max_batch : BENCH_CHUNK;
@@ -64,7 +68,8 @@ static void add_step(const struct bench_model *m, struct bench_cost *c, int pos,
         if (n->op == OP_LINEAR) {
             const struct graph_weight *w = &g->weight[n->w[0]];
             const struct linear_kernel *l = &k->linear[w->dtype];
-            double rows = g->value[n->out].wanted_rows ? wanted : (double)n_tok * n_seq, ops = 2.0 * (double)w->rows * (double)w->k * rows;
+            double rows = g->value[n->out].wanted_rows ? wanted : (double)n_tok * n_seq,
+                   ops = 2.0 * (double)w->rows * (double)w->k * rows;
             if (rows == 0)
                 continue;
             c->bytes += (double)((w->rows + KERNEL_MR - 1) / KERNEL_MR) * (double)l->group_bytes((size_t)w->k);
@@ -155,14 +160,23 @@ struct step_arrays {
     int32_t token[TOKENS], pos[TOKENS], seq[TOKENS], wanted[TOKENS];
 };
 
-static int run_step(struct bench_model *m, struct step_arrays *a, const struct cache *c, int n_tok, int n_seq, int n_wanted, struct err *e)
+static int run_step(struct bench_model *m, struct step_arrays *a, const struct cache *c, int n_tok, int n_seq,
+                    int n_wanted, struct err *e)
 {
-    struct batch b = {.token = a->token, .pos = a->pos, .seq = a->seq, .n_tok = n_tok, .seqs = c->seq, .n_seq = n_seq, .wanted = a->wanted,
-                      .n_wanted = n_wanted, .cancelled = stop_asked};
+    struct batch b = {.token = a->token,
+                      .pos = a->pos,
+                      .seq = a->seq,
+                      .n_tok = n_tok,
+                      .seqs = c->seq,
+                      .n_seq = n_seq,
+                      .wanted = a->wanted,
+                      .n_wanted = n_wanted,
+                      .cancelled = stop_asked};
     return backend_run(m->backend, m->plan, &b, m->logits, e);
 }
 
-static int run_once(struct bench_model *m, const struct bench_test *t, struct step_arrays *a, const struct cache *c, uint64_t salt, struct err *e)
+static int run_once(struct bench_model *m, const struct bench_test *t, struct step_arrays *a, const struct cache *c,
+                    uint64_t salt, struct err *e)
 {
     int r = 0, vocab = m->graph->n_vocab;
     if (t->decode) {
@@ -193,7 +207,8 @@ int bench_run(struct bench_model *m, const struct bench_test *t, int reps, doubl
 {
     struct cache c;
     if (t->batch > m->max_batch || t->batch > TOKENS || t->depth + t->n > m->graph->n_ctx)
-        return err_set(e, ERR_LIMIT, "depth %d plus %d is beyond the model's context of %d; use a smaller --depth", t->depth, t->n, m->graph->n_ctx);
+        return err_set(e, ERR_LIMIT, "depth %d plus %d is beyond the model's context of %d; use a smaller --depth",
+                       t->depth, t->n, m->graph->n_ctx);
     struct step_arrays *a = mem_calloc(1, sizeof *a);
     if (!a)
         return err_set(e, ERR_NOMEM, "out of memory");

@@ -50,8 +50,8 @@ char *chat_question(const char *system, const char *prompt)
 void chat_stats(const struct answer *a)
 {
     double rate = a->n_output > 1 && a->decode_s > 0 ? (a->n_output - 1) / a->decode_s : 0;
-    fprintf(stderr, "%d prompt tokens (%d cached), first text after %.2f s, %d tokens at %.1f tokens/s, %s\n", a->n_prompt, a->n_cached,
-            a->ttft_s, a->n_output, rate, a->finish);
+    fprintf(stderr, "%d prompt tokens (%d cached), first text after %.2f s, %d tokens at %.1f tokens/s, %s\n",
+            a->n_prompt, a->n_cached, a->ttft_s, a->n_output, rate, a->finish);
 }
 
 static void set_system(struct chat *c, const char *text)
@@ -61,7 +61,8 @@ static void set_system(struct chat *c, const char *text)
     if (cJSON_IsString(role) && strcmp(role->valuestring, "system") == 0)
         cJSON_DeleteItemFromArray(c->messages, 0);
     cJSON *m = cJSON_CreateObject();
-    if (text && *text && m && cJSON_AddStringToObject(m, "role", "system") && cJSON_AddStringToObject(m, "content", text)) {
+    if (text && *text && m && cJSON_AddStringToObject(m, "role", "system") &&
+        cJSON_AddStringToObject(m, "content", text)) {
         cJSON_InsertItemInArray(c->messages, 0, m); /* at the end when the list is empty */
         return;
     }
@@ -138,8 +139,8 @@ static void slash_set(struct chat *c, char *arg)
     struct err e;
     if (!n) {
         const struct sampling *p = c->a->sampling;
-        printf("temp %g, top-k %d, top-p %g, min-p %g, max-tokens %d, ", (double)p->temp, p->top_k, (double)p->top_p, (double)p->min_p,
-               p->max_tokens);
+        printf("temp %g, top-k %d, top-p %g, min-p %g, max-tokens %d, ", (double)p->temp, p->top_k, (double)p->top_p,
+               (double)p->min_p, p->max_tokens);
         if (p->seed.set)
             printf("seed %llu\n", (unsigned long long)p->seed.v);
         else
@@ -272,7 +273,8 @@ int chat_run(struct chat_args *a)
     }
     if (a->system)
         set_system(&c, a->system);
-    printf("%s%s. /help for help, Ctrl-D to leave.\n", c.model, answer_remote(a->source) ? ", by the running server" : "");
+    printf("%s%s. /help for help, Ctrl-D to leave.\n", c.model,
+           answer_remote(a->source) ? ", by the running server" : "");
     if (!a->raw && !answer_has_template(a->source))
         printf("This model has no chat template: each text is continued as it is.\n");
     while (!c.leave && (line = line_read(lines)) != NULL) {

@@ -187,11 +187,11 @@ const char *client_url(const struct client *c)
 
 static int status_error(const struct client *c, long status, struct err *e)
 {
-    int code = status == 401 || status == 403                  ? ERR_DENIED
-               : status == 404                                 ? ERR_NOTFOUND
+    int code = status == 401 || status == 403                    ? ERR_DENIED
+               : status == 404                                   ? ERR_NOTFOUND
                : status == 429 || status == 503 || status == 409 ? ERR_BUSY
-               : status >= 500                                 ? ERR_IO
-                                                               : ERR_RANGE;
+               : status >= 500                                   ? ERR_IO
+                                                                 : ERR_RANGE;
     cJSON *j = c->body.data ? cJSON_ParseWithLength(c->body.data, c->body.len) : NULL;
     const cJSON *err = cJSON_GetObjectItemCaseSensitive(j, "error");
     const cJSON *msg = cJSON_IsObject(err) ? cJSON_GetObjectItemCaseSensitive(err, "message") : err;
@@ -232,7 +232,8 @@ static int transfer(struct client *c, struct err *e)
     if (r || c->stopped)
         return r;
     if (finished && result != CURLE_OK)
-        return err_set(e, ERR_NET, "the server at %s does not answer (%s); start it with: hearth up", c->url, curl_easy_strerror(result));
+        return err_set(e, ERR_NET, "the server at %s does not answer (%s); start it with: hearth up", c->url,
+                       curl_easy_strerror(result));
     long status = 0;
     curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
     return status == 200 ? 0 : status_error(c, status, e);
@@ -296,7 +297,8 @@ int client_find(const char *dir, struct client **out, struct err *e)
             client_free(*out);
             *out = NULL;
             if (r != ERR_CANCELLED)
-                r = err_set(e, ERR_NOTFOUND, "the server at %s (process %ld) does not answer; end it and start: hearth up", url, pid);
+                r = err_set(e, ERR_NOTFOUND,
+                            "the server at %s (process %ld) does not answer; end it and start: hearth up", url, pid);
         }
     }
     mem_free(url);

@@ -53,7 +53,8 @@ int cmd_bench_roof(const struct command *c, int argc, char **argv)
     } else if (v.json) {
         code = print_json(&f, b, cpu_mask_name(o.cpu_mask & cpu_features()));
     } else {
-        printf("%s, %d threads, kernels: %s\n", cpu_model(), backend_threads(b), cpu_mask_name(o.cpu_mask & cpu_features()));
+        printf("%s, %d threads, kernels: %s\n", cpu_model(), backend_threads(b),
+               cpu_mask_name(o.cpu_mask & cpu_features()));
         printf("read  %7.1f GB/s     memory, one long stream per thread\n", f.read_bytes / 1e9);
         printf("int8  %7.1f GOP/s    the best quantised kernel on data that stays in the cache\n", f.int8_ops / 1e9);
         printf("f32   %7.1f GFLOP/s  the f32 kernel on data that stays in the cache\n", f.f32_ops / 1e9);

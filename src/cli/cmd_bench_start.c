@@ -114,7 +114,8 @@ static double running_requests(struct client *c)
     if (client_get(c, "/api/status", &b, NULL) == 0 && b.data) {
         cJSON *j = cJSON_ParseWithLength(b.data, b.len);
         const cJSON *q = cJSON_GetObjectItemCaseSensitive(j, "requests");
-        const cJSON *a = cJSON_GetObjectItemCaseSensitive(q, "running"), *w = cJSON_GetObjectItemCaseSensitive(q, "waiting");
+        const cJSON *a = cJSON_GetObjectItemCaseSensitive(q, "running"),
+                    *w = cJSON_GetObjectItemCaseSensitive(q, "waiting");
         n = cJSON_IsNumber(a) && cJSON_IsNumber(w) ? a->valuedouble + w->valuedouble : -1;
         cJSON_Delete(j);
     }
@@ -148,7 +149,8 @@ static int ask(struct client *c, const char *model, int max_tokens, struct strea
     jsonw_kbool(&w, "stream", true);
     jsonw_kbool(&w, "ignore_eos", true);
     jsonw_end_obj(&w);
-    int r = b.failed ? err_set(e, ERR_NOMEM, "out of memory") : client_stream(c, "/v1/completions", b.data, on_event, s, e);
+    int r =
+        b.failed ? err_set(e, ERR_NOMEM, "out of memory") : client_stream(c, "/v1/completions", b.data, on_event, s, e);
     buf_done(&b);
     return r;
 }
@@ -211,7 +213,8 @@ static int time_server(int fd, double from, const char *model, struct figures *f
         if (cli_interrupted())
             r = err_set(e, ERR_CANCELLED, "interrupted");
         else if (clock_s() - from > PATIENCE_S)
-            r = err_set(e, ERR_IO, "the model is not ready after %d s; see why with: hearth up --model %s", PATIENCE_S, model);
+            r = err_set(e, ERR_IO, "the model is not ready after %d s; see why with: hearth up --model %s", PATIENCE_S,
+                        model);
         else
             poll(NULL, 0, 5);
     }
@@ -225,9 +228,10 @@ static int time_server(int fd, double from, const char *model, struct figures *f
 static int print(const struct figures *f, const char *model, bool json)
 {
     if (!json) {
-        printf("hearth --version       %8.1f ms\nlistening              %8.1f ms after the start\n/health answered       %8.1f ms after the start\n"
-               "%s ready  %8.2f s after the start\nfirst token            %8.1f ms (4-token prompt)\ncancel to idle         %8.1f ms\n",
-               f->version_ms, f->listen_ms, f->health_ms, model, f->ready_s, f->ttft_ms, f->cancel_ms);
+        printf(
+            "hearth --version       %8.1f ms\nlistening              %8.1f ms after the start\n/health answered       %8.1f ms after the start\n"
+            "%s ready  %8.2f s after the start\nfirst token            %8.1f ms (4-token prompt)\ncancel to idle         %8.1f ms\n",
+            f->version_ms, f->listen_ms, f->health_ms, model, f->ready_s, f->ttft_ms, f->cancel_ms);
         return CLI_OK;
     }
     struct buf b = {0};
@@ -258,7 +262,8 @@ int cmd_bench_start(const struct command *c, int argc, char **argv)
         return code;
     cli_catch_interrupt();
     if (client_find(v.data_dir, &other, NULL) == 0) {
-        code = cli_error(CLI_FAILED, "a server runs at %s and would be measured, too; stop it first", client_url(other));
+        code =
+            cli_error(CLI_FAILED, "a server runs at %s and would be measured, too; stop it first", client_url(other));
         client_free(other);
         return code;
     }

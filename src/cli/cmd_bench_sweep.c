@@ -19,7 +19,8 @@ struct values {
 const struct opt bench_sweep_opts[] = {
     {"pp", 'p', OPT_NUMS, "LIST", "prompt lengths; 0: none (512)", offsetof(struct values, pp), 0, 1 << 20},
     {"tg", 'n', OPT_NUMS, "LIST", "tokens to generate; 0: none (64)", offsetof(struct values, tg), 0, 1 << 20},
-    {"depth", 'd', OPT_NUMS, "LIST", "positions already in the cache (0,2k,8k)", offsetof(struct values, depth), 0, 1 << 20},
+    {"depth", 'd', OPT_NUMS, "LIST", "positions already in the cache (0,2k,8k)", offsetof(struct values, depth), 0,
+     1 << 20},
     {"batch", 'b', OPT_NUMS, "LIST", "sequences that generate together (1)", offsetof(struct values, batch), 1, 1024},
     {"reps", 'r', OPT_INT, "N", "counted runs of each test (3)", offsetof(struct values, reps), 1, MAX_REPS},
     OPT_ROW_THREADS(struct values),
@@ -48,8 +49,9 @@ static void print_row(const struct row *r, bool json)
         if (r->test.batch > 1)
             snprintf(test + n, sizeof test - (size_t)n, " x %d", r->test.batch);
         snprintf(rate, sizeof rate, "%.2f ± %.2f", r->rate, r->sd);
-        printf("| %-22s | %-7s | %9s | %7d | %-16s | %17s | %-9s | %6.0f %% |\n", r->model, r->m->info.quant, out_bytes(size, r->m->weights_bytes),
-               backend_threads(r->m->backend), test, rate, r->bound, r->share * 100);
+        printf("| %-22s | %-7s | %9s | %7d | %-16s | %17s | %-9s | %6.0f %% |\n", r->model, r->m->info.quant,
+               out_bytes(size, r->m->weights_bytes), backend_threads(r->m->backend), test, rate, r->bound,
+               r->share * 100);
         fflush(stdout);
         return;
     }
@@ -71,7 +73,8 @@ static void print_row(const struct row *r, bool json)
     out_json(&b);
 }
 
-static int run_test(struct bench_model *m, const struct values *v, const struct bench_roof *roof, struct row *row, struct err *e)
+static int run_test(struct bench_model *m, const struct values *v, const struct bench_roof *roof, struct row *row,
+                    struct err *e)
 {
     double s[MAX_REPS], at_roof;
     struct bench_cost cost;
@@ -94,18 +97,24 @@ static int run_test(struct bench_model *m, const struct values *v, const struct 
     return 0;
 }
 
-static int run_model(struct bench_model *m, const char *name, const struct values *v, const struct bench_roof *roof, struct err *e)
+static int run_model(struct bench_model *m, const char *name, const struct values *v, const struct bench_roof *roof,
+                     struct err *e)
 {
     int r = 0;
     for (size_t d = 0; d < v->depth.n && !r; d++) {
         for (size_t i = 0; i < v->pp.n && !r; i++) {
-            struct row row = {.model = name, .m = m, .test = {.n = (int)v->pp.v[i], .depth = (int)v->depth.v[d], .batch = 1}};
+            struct row row = {
+                .model = name, .m = m, .test = {.n = (int)v->pp.v[i], .depth = (int)v->depth.v[d], .batch = 1}};
             if (row.test.n)
                 r = run_test(m, v, roof, &row, e);
         }
         for (size_t i = 0; i < v->tg.n * v->batch.n && !r; i++) {
-            struct row row = {.model = name, .m = m,
-                              .test = {.decode = true, .n = (int)v->tg.v[i / v->batch.n], .depth = (int)v->depth.v[d], .batch = (int)v->batch.v[i % v->batch.n]}};
+            struct row row = {.model = name,
+                              .m = m,
+                              .test = {.decode = true,
+                                       .n = (int)v->tg.v[i / v->batch.n],
+                                       .depth = (int)v->depth.v[d],
+                                       .batch = (int)v->batch.v[i % v->batch.n]}};
             if (row.test.n)
                 r = run_test(m, v, roof, &row, e);
         }
@@ -126,11 +135,12 @@ static int bench_one(struct backend *b, struct ledger *l, const char *name, cons
     if (!r && !(r = bench_roof_measure(b, l, &roof, e)) && !(r = bench_model_open(&m, b, l, path, max_batch, e))) {
         const char *slash = strrchr(name, '/');
         if (!v->json)
-            printf("\nroof: read %.1f GB/s, int8 %.0f GOP/s, f32 %.0f GFLOP/s\n\n"
-                   "| %-22s | %-7s | %9s | %7s | %-16s | %17s | %-9s | %8s |\n"
-                   "| ---------------------- | ------- | --------: | ------: | ---------------- | ----------------: | --------- | -------: |\n",
-                   roof.read_bytes / 1e9, roof.int8_ops / 1e9, roof.f32_ops / 1e9, "model", "quant", "size", "threads", "test", "t/s", "bound",
-                   "of roof");
+            printf(
+                "\nroof: read %.1f GB/s, int8 %.0f GOP/s, f32 %.0f GFLOP/s\n\n"
+                "| %-22s | %-7s | %9s | %7s | %-16s | %17s | %-9s | %8s |\n"
+                "| ---------------------- | ------- | --------: | ------: | ---------------- | ----------------: | --------- | -------: |\n",
+                roof.read_bytes / 1e9, roof.int8_ops / 1e9, roof.f32_ops / 1e9, "model", "quant", "size", "threads",
+                "test", "t/s", "bound", "of roof");
         r = run_model(&m, slash ? slash + 1 : name, v, &roof, e);
         bench_model_close(&m);
     }

@@ -100,17 +100,24 @@ static void look_at_kernels(struct report *r, unsigned mask)
         problem(r, true, "%s", e.msg);
     for (int i = 0; i < r->n_kernels; i++)
         if (!r->kernel[i].ok)
-            problem(r, true, "kernel %s of level %s differs from the reference; run with --cpu-mask ref and report this machine (%s)",
-                    r->kernel[i].name, r->k.level, cpu_model());
+            problem(
+                r, true,
+                "kernel %s of level %s differs from the reference; run with --cpu-mask ref and report this machine (%s)",
+                r->kernel[i].name, r->k.level, cpu_model());
 #if defined(__x86_64__)
     if (!(have & CPU_AVX2) && (mask & CPU_AVX2))
-        problem(r, false, "no AVX2 here: the plain C kernels answer 10 to 30 times slower; use a processor from 2014 or later, "
-                          "or pass the host's features on to this virtual machine");
+        problem(r, false,
+                "no AVX2 here: the plain C kernels answer 10 to 30 times slower; use a processor from 2014 or later, "
+                "or pass the host's features on to this virtual machine");
     else if (!(have & mask & CPU_AVX2))
-        problem(r, false, "AVX2 is masked out: the plain C kernels answer 10 to 30 times slower; drop --cpu-mask and $HEARTH_CPU_MASK");
+        problem(
+            r, false,
+            "AVX2 is masked out: the plain C kernels answer 10 to 30 times slower; drop --cpu-mask and $HEARTH_CPU_MASK");
 #else
     if (strcmp(r->k.level, "ref") == 0)
-        problem(r, false, "only the plain C kernels exist for this processor: answers are right, but 10 to 30 times slower than they could be");
+        problem(
+            r, false,
+            "only the plain C kernels exist for this processor: answers are right, but 10 to 30 times slower than they could be");
 #endif
 }
 
@@ -148,8 +155,8 @@ static void look_at_disk(struct report *r, const char *dir)
     if (fs_free_bytes(r->dir, &r->disk_free, &e))
         problem(r, true, "%s", e.msg);
     else if (r->disk_free < (2ull << 30))
-        problem(r, false, "only %s free in %s; a model takes 0.1 to 1.1 GB: hearth rm NAME, or set $HEARTH_HOME", out_bytes(a, r->disk_free),
-                r->dir);
+        problem(r, false, "only %s free in %s; a model takes 0.1 to 1.1 GB: hearth rm NAME, or set $HEARTH_HOME",
+                out_bytes(a, r->disk_free), r->dir);
 }
 
 static void look_at_machine(struct report *r)
@@ -160,8 +167,9 @@ static void look_at_machine(struct report *r)
     if (shut)
         snprintf(r->huge, sizeof r->huge, "%.*s", (int)(shut - open - 1), open + 1);
     if (strcmp(r->huge, "never") == 0)
-        problem(r, false, "huge pages are off: expect a few percent less speed; as root: "
-                          "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled");
+        problem(r, false,
+                "huge pages are off: expect a few percent less speed; as root: "
+                "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled");
     read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", r->governor, sizeof r->governor);
     if (strcmp(r->governor, "powersave") == 0) {
         read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_driver", line, sizeof line);
@@ -182,7 +190,8 @@ static void look_at_machine(struct report *r)
     if (!r->pip[0])
         find_program("pip", r->pip, sizeof r->pip);
     if (!r->python[0] || !r->pip[0])
-        problem(r, false, "no %s: models that come as Python packages cannot be pulled; install python3 and python3-pip",
+        problem(r, false,
+                "no %s: models that come as Python packages cannot be pulled; install python3 and python3-pip",
                 r->python[0] ? "pip" : "python3");
 }
 
@@ -202,14 +211,17 @@ static int print_report(const struct report *r, const char *features)
     for (int i = 0; i < r->n_kernels; i++)
         bad += !r->kernel[i].ok;
     printf("Hearth %s\n\n", HEARTH_VERSION);
-    printf("CPU       %s, %d usable cores%s\n", cpu_model(), cpu_count(), r->virtual_machine ? ", in a virtual machine" : "");
-    printf("Features  %s; L1d %s, L2 %s, L3 %s\n", features, out_bytes(a, cpu_cache_bytes(1)), out_bytes(b, cpu_cache_bytes(2)), out_bytes(c, cpu_cache_bytes(3)));
-    printf("Kernels   level %s; self-test: %d of %d equal the reference bit for bit (%.0f ms)\n", r->k.level, r->n_kernels - bad, r->n_kernels,
-           r->kernels_s * 1e3);
+    printf("CPU       %s, %d usable cores%s\n", cpu_model(), cpu_count(),
+           r->virtual_machine ? ", in a virtual machine" : "");
+    printf("Features  %s; L1d %s, L2 %s, L3 %s\n", features, out_bytes(a, cpu_cache_bytes(1)),
+           out_bytes(b, cpu_cache_bytes(2)), out_bytes(c, cpu_cache_bytes(3)));
+    printf("Kernels   level %s; self-test: %d of %d equal the reference bit for bit (%.0f ms)\n", r->k.level,
+           r->n_kernels - bad, r->n_kernels, r->kernels_s * 1e3);
     for (size_t i = 0; kernel_entry_name(i); i++)
         printf("%s%-16s %-6s%s", i % 3 == 0 ? "          " : "  ", kernel_entry_name(i), kernel_entry_level(&r->k, i),
                i % 3 == 2 || !kernel_entry_name(i + 1) ? "\n" : "");
-    printf("Memory    %s, %s available, ceiling %s\n", out_bytes(a, r->memory.total), out_bytes(b, r->memory.available), out_bytes(c, r->ceiling));
+    printf("Memory    %s, %s available, ceiling %s\n", out_bytes(a, r->memory.total), out_bytes(b, r->memory.available),
+           out_bytes(c, r->ceiling));
     printf("Disk      %s free in %s\n", out_bytes(a, r->disk_free), r->dir ? r->dir : "(no data folder)");
     printf("Pages     huge pages: %s\n", r->huge[0] ? r->huge : "unknown");
     printf("Governor  %s\n", r->governor[0] ? r->governor : "not shown by this machine");
@@ -273,7 +285,11 @@ static const char *feature_names(char out[80])
     static const struct {
         unsigned bit;
         const char *name;
-    } all[] = {{CPU_AVX2, "AVX2+FMA+F16C"}, {CPU_AVX512, "AVX-512+VNNI"}, {CPU_NEON, "NEON"}, {CPU_DOTPROD, "dot product"}, {CPU_I8MM, "I8MM"}};
+    } all[] = {{CPU_AVX2, "AVX2+FMA+F16C"},
+               {CPU_AVX512, "AVX-512+VNNI"},
+               {CPU_NEON, "NEON"},
+               {CPU_DOTPROD, "dot product"},
+               {CPU_I8MM, "I8MM"}};
     size_t n = 0;
     out[0] = 0;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)

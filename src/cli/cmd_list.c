@@ -11,7 +11,8 @@ struct values {
     bool all, json;
 };
 const struct opt list_opts[] = {
-    {"all", 'a', OPT_FLAG, NULL, "also the models of the catalogue that are not installed", offsetof(struct values, all), 0, 0},
+    {"all", 'a', OPT_FLAG, NULL, "also the models of the catalogue that are not installed",
+     offsetof(struct values, all), 0, 0},
     OPT_ROW_JSON(struct values),
     OPT_ROW_DATA_DIR(struct values),
     OPT_END,
@@ -43,10 +44,14 @@ static int print_json(const struct store_model *m, size_t n)
     return out_json(&b);
 }
 
-static void print_table(const struct store_model *m, size_t n, bool all)
+static void print_table(const struct store_model *m, size_t n)
 {
     static const char *const columns[] = {"NAME", "FAMILY", "QUANT", ">SIZE", "ADDED", "LICENCE", "GOOD FOR"};
     struct out_table t;
+    if (!n) {
+        printf("No model is installed. See what there is: hearth list --all\n");
+        return;
+    }
     out_table_init(&t, columns, 7);
     for (size_t i = 0; i < n; i++) {
         char size[OUT_SHORT], day[16] = "-";
@@ -63,8 +68,6 @@ static void print_table(const struct store_model *m, size_t n, bool all)
         out_table_cell(&t, "%s", m[i].good_for[0] ? m[i].good_for : "-");
     }
     out_table_print(&t);
-    if (!n && !all)
-        printf("No model is installed. See what there is: hearth list --all\n");
 }
 
 int cmd_list(const struct command *c, int argc, char **argv)
@@ -84,7 +87,7 @@ int cmd_list(const struct command *c, int argc, char **argv)
     } else if (v.json) {
         code = print_json(m, n);
     } else {
-        print_table(m, n, v.all);
+        print_table(m, n);
         code = CLI_OK;
     }
     mem_free(m);

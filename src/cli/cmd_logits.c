@@ -35,7 +35,7 @@ struct sink {
     int fd;
     uint64_t base; /* positions of the lists before this one */
     int n_token;
-    int failed;    /* errno of the first failed write; read after the request has ended */
+    int failed; /* errno of the first failed write; read after the request has ended */
 };
 
 /* Positions may come in any order and the last one twice: each has its place in the file. Engine thread. */
@@ -74,7 +74,8 @@ static int read_list(const cJSON *list, int n_vocab, int32_t **out, int *n_out, 
     {
         if (!cJSON_IsNumber(j) || j->valuedouble < 0 || j->valuedouble >= n_vocab || j->valuedouble != j->valueint) {
             mem_free(id);
-            return err_set(e, ERR_RANGE, "element %d of a list in --ids is no token of this model (0 to %d)", i, n_vocab - 1);
+            return err_set(e, ERR_RANGE, "element %d of a list in --ids is no token of this model (0 to %d)", i,
+                           n_vocab - 1);
         }
         id[i++] = j->valueint;
     }
@@ -85,7 +86,13 @@ static int read_list(const cJSON *list, int n_vocab, int32_t **out, int *n_out, 
 
 static int run_list(struct engine *g, struct engine_model *m, const int32_t *id, struct sink *s, struct err *e)
 {
-    struct request_args a = {.model = m, .token = id, .n_token = s->n_token, .max_tokens = 1, .on_logits = on_logits, .logits_arg = s, .all_logits = true};
+    struct request_args a = {.model = m,
+                             .token = id,
+                             .n_token = s->n_token,
+                             .max_tokens = 1,
+                             .on_logits = on_logits,
+                             .logits_arg = s,
+                             .all_logits = true};
     a.sample.top_p = 1;
     a.sample.repetition_penalty = 1;
     a.sample.logprobs = -1;

@@ -92,8 +92,9 @@ int cmd_ps(const struct command *c, int argc, char **argv)
         cJSON *j = body.data ? cJSON_ParseWithLength(body.data, body.len) : NULL;
         char up[OUT_SHORT];
         const cJSON *q = cJSON_GetObjectItemCaseSensitive(j, "requests");
-        printf("Hearth %s at %s, up %s; requests: %.0f running, %.0f waiting\n\n", text_of(j, "version"), client_url(client),
-               out_time(up, number_of(j, "uptime_s")), number_of(q, "running"), number_of(q, "waiting"));
+        printf("Hearth %s at %s, up %s; requests: %.0f running, %.0f waiting\n\n", text_of(j, "version"),
+               client_url(client), out_time(up, number_of(j, "uptime_s")), number_of(q, "running"),
+               number_of(q, "waiting"));
         print_models(cJSON_GetObjectItemCaseSensitive(j, "models"));
         print_memory(cJSON_GetObjectItemCaseSensitive(j, "memory"));
         cJSON_Delete(j);

@@ -77,7 +77,8 @@ static int agree(const struct pull_args *a, const struct store_model *m)
     fprintf(stderr, "%s is licensed under: %s\n%s\n", m->name, m->licence, m->terms);
     if (a->accept || pull_ask("Do you agree to these terms?", false))
         return CLI_OK;
-    return cli_error(CLI_FAILED, "the terms of %s are not agreed to; read them, then: hearth pull %s --accept", m->name, a->name);
+    return cli_error(CLI_FAILED, "the terms of %s are not agreed to; read them, then: hearth pull %s --accept", m->name,
+                     a->name);
 }
 
 static void tell_done(const struct pull_args *a, const struct store_model *m)
@@ -114,7 +115,8 @@ int pull_model(struct store *s, const struct pull_args *a)
     int r = store_pull(s, &q, &m, &e);
     out_progress_end(&p.bar);
     if (r == ERR_CANCELLED || (r && cli_interrupted()))
-        return cli_error(CLI_INTERRUPTED, "stopped; what is here stays, and the download resumes with: hearth pull %s", a->name);
+        return cli_error(CLI_INTERRUPTED, "stopped; what is here stays, and the download resumes with: hearth pull %s",
+                         a->name);
     if (r)
         return cli_fail(&e);
     tell_done(a, &m);

@@ -23,7 +23,8 @@ const struct opt run_opts[] = {
     {"system", 's', OPT_TEXT, "TEXT", "system prompt", offsetof(struct values, system), 0, 0},
     {"raw", 0, OPT_FLAG, NULL, "continue the text as it is: no chat template", offsetof(struct values, raw), 0, 0},
     {"json", 0, OPT_FLAG, NULL, "one JSON object: text, usage, timings, finish", offsetof(struct values, json), 0, 0},
-    {"verbose", 'v', OPT_FLAG, NULL, "tokens/s and time to first token on stderr", offsetof(struct values, verbose), 0, 0},
+    {"verbose", 'v', OPT_FLAG, NULL, "tokens/s and time to first token on stderr", offsetof(struct values, verbose), 0,
+     0},
     {"local", 0, OPT_FLAG, NULL, "load here even if a server runs", offsetof(struct values, local), 0, 0},
     OPT_ROW_THREADS(struct values),
     OPT_ROW_CEILING(struct values),
@@ -101,7 +102,8 @@ static int one_answer(struct answer_source *s, const struct values *v, const cha
     char *messages = raw ? NULL : chat_question(v->system, prompt);
     if (!raw && !messages)
         return cli_error(CLI_FAILED, "out of memory; close other programs and try again");
-    struct answer_ask q = {.messages_json = messages, .prompt = prompt, .sampling = &v->sampling, .text = v->json ? NULL : print_text};
+    struct answer_ask q = {
+        .messages_json = messages, .prompt = prompt, .sampling = &v->sampling, .text = v->json ? NULL : print_text};
     int r = answer_get(s, &q, &a, &e), code = CLI_OK;
     mem_free(messages);
     if (!v->json && a.text.len && a.text.data[a.text.len - 1] != '\n')
@@ -128,7 +130,12 @@ int cmd_run(const struct command *c, int argc, char **argv)
     int code = opt_parse(c, &argc, argv, &v);
     if (code != OPT_RUN)
         return code;
-    struct answer_where w = {.model = argv[0], .data_dir = v.data_dir, .ceiling = v.ceiling, .threads = v.threads, .precise = v.precise, .quiet = v.json};
+    struct answer_where w = {.model = argv[0],
+                             .data_dir = v.data_dir,
+                             .ceiling = v.ceiling,
+                             .threads = v.threads,
+                             .precise = v.precise,
+                             .quiet = v.json};
     if (cli_cpu_mask(v.cpu_mask, &w.cpu_mask, &mask, &e))
         return cli_fail(&e);
     w.local = v.local || w.cpu_mask || v.threads || v.precise || v.ceiling; /* a running server has its own */
@@ -145,7 +152,8 @@ int cmd_run(const struct command *c, int argc, char **argv)
     else if (answer_open(&s, &w, &e))
         code = cli_fail(&e);
     else if (talk)
-        return chat_run(&(struct chat_args){.source = s, .where = w, .sampling = &v.sampling, .system = v.system, .raw = v.raw, .verbose = v.verbose});
+        return chat_run(&(struct chat_args){
+            .source = s, .where = w, .sampling = &v.sampling, .system = v.system, .raw = v.raw, .verbose = v.verbose});
     else
         code = one_answer(s, &v, argv[0], prompt.data);
     answer_close(s);

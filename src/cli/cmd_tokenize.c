@@ -12,8 +12,10 @@ struct values {
 };
 const struct opt tokenize_opts[] = {
     {"ids", 0, OPT_FLAG, NULL, "only the ids, in one line", offsetof(struct values, ids), 0, 0},
-    {"no-bos", 0, OPT_FLAG, NULL, "without the tokens the model adds at the ends", offsetof(struct values, no_bos), 0, 0},
-    {"special", 0, OPT_FLAG, NULL, "special tokens in the text become their ids", offsetof(struct values, special), 0, 0},
+    {"no-bos", 0, OPT_FLAG, NULL, "without the tokens the model adds at the ends", offsetof(struct values, no_bos), 0,
+     0},
+    {"special", 0, OPT_FLAG, NULL, "special tokens in the text become their ids", offsetof(struct values, special), 0,
+     0},
     OPT_ROW_JSON(struct values),
     OPT_ROW_DATA_DIR(struct values),
     OPT_END,
@@ -82,8 +84,9 @@ int cmd_tokenize(const struct command *c, int argc, char **argv)
     if (code != OPT_RUN)
         return code;
     unsigned flags = (v.no_bos ? 0u : TOK_ADD_SPECIAL) | (v.special ? TOK_PARSE_SPECIAL : 0u);
-    if (input_words(argc - 1, argv + 1, &text, &e) || input_model_path(v.data_dir, argv[0], &path, &e) || file_open(&f, path, &e) ||
-        tokenizer_new(&t, f, &e) || tokenizer_encode(t, text.data ? text.data : "", text.len, NULL, flags, &l, &e))
+    if (input_words(argc - 1, argv + 1, &text, &e) || input_model_path(v.data_dir, argv[0], &path, &e) ||
+        file_open(&f, path, &e) || tokenizer_new(&t, f, &e) ||
+        tokenizer_encode(t, text.data ? text.data : "", text.len, NULL, flags, &l, &e))
         code = cli_fail(&e);
     else
         code = print_tokens(t, &l, &v);

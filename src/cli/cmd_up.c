@@ -28,13 +28,17 @@ struct values {
 };
 const struct opt up_opts[] = {
     {"port", 'p', OPT_INT, "N", "port; 0: any free one (11000)", offsetof(struct values, port), 0, 65535},
-    {"host", 0, OPT_TEXT, "ADDR", "address to listen on; beyond loopback a key is demanded (127.0.0.1)", offsetof(struct values, host), 0, 0},
-    {"model", 'm', OPT_TEXTS, "NAME", "load this model; may be repeated, the first is the default", offsetof(struct values, models), 0, 0},
+    {"host", 0, OPT_TEXT, "ADDR", "address to listen on; beyond loopback a key is demanded (127.0.0.1)",
+     offsetof(struct values, host), 0, 0},
+    {"model", 'm', OPT_TEXTS, "NAME", "load this model; may be repeated, the first is the default",
+     offsetof(struct values, models), 0, 0},
     OPT_ROW_CEILING(struct values),
     OPT_ROW_THREADS(struct values),
-    {"api-key", 0, OPT_TEXT, "KEY", "demand this key (others can see it in the process list)", offsetof(struct values, key), 0, 0},
+    {"api-key", 0, OPT_TEXT, "KEY", "demand this key (others can see it in the process list)",
+     offsetof(struct values, key), 0, 0},
     {"api-key-file", 0, OPT_TEXT, "FILE", "demand the key in this file", offsetof(struct values, key_file), 0, 0},
-    {"allow-origin", 0, OPT_TEXTS, "URL", "a web page's origin that may call, too", offsetof(struct values, origins), 0, 0},
+    {"allow-origin", 0, OPT_TEXTS, "URL", "a web page's origin that may call, too", offsetof(struct values, origins), 0,
+     0},
     {"no-open", 0, OPT_FLAG, NULL, "do not open the page in a browser", offsetof(struct values, no_open), 0, 0},
     OPT_ROW_CPU_MASK(struct values),
     OPT_ROW_PRECISE(struct values),
@@ -95,7 +99,8 @@ static void open_browser(const char *url)
         return;
     posix_spawn_file_actions_addopen(&fa, STDOUT_FILENO, "/dev/null", 2, 0); /* 2: O_RDWR */
     posix_spawn_file_actions_addopen(&fa, STDERR_FILENO, "/dev/null", 2, 0);
-    posix_spawnp(&pid, "xdg-open", &fa, NULL, argv, environ); /* no xdg-open, no browser: the line on the terminal is enough */
+    posix_spawnp(&pid, "xdg-open", &fa, NULL, argv,
+                 environ); /* no xdg-open, no browser: the line on the terminal is enough */
     posix_spawn_file_actions_destroy(&fa);
 }
 
@@ -192,14 +197,23 @@ int cmd_up(const struct command *c, int argc, char **argv)
         code = CLI_INTERRUPTED;
         goto done;
     }
-    struct hearth_opts ho = {.data_dir = v.data_dir, .ceiling = v.ceiling, .threads = v.threads, .cpu_mask = mask_name, .precise = v.precise};
+    struct hearth_opts ho = {.data_dir = v.data_dir,
+                             .ceiling = v.ceiling,
+                             .threads = v.threads,
+                             .cpu_mask = mask_name,
+                             .precise = v.precise};
     if (hearth_open(&h, &ho, &e)) {
         code = cli_fail(&e);
         goto done;
     }
     struct api_opts o = {
-        .host = v.host, .port = v.port, .api_key = v.key ? v.key : key, .allow_origins = v.origins.v, .n_allow_origins = v.origins.n,
-        .models = fallback ? &fallback : v.models.v, .n_models = fallback ? 1 : v.models.n,
+        .host = v.host,
+        .port = v.port,
+        .api_key = v.key ? v.key : key,
+        .allow_origins = v.origins.v,
+        .n_allow_origins = v.origins.n,
+        .models = fallback ? &fallback : v.models.v,
+        .n_models = fallback ? 1 : v.models.n,
     };
     code = serve(h, &v, &o, v.data_dir ? v.data_dir : dir);
     hearth_close(h);

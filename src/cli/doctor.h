@@ -7,8 +7,8 @@
 
 struct kernels;
 struct doctor_kernel {
-    char name[24];  /* "linear Q4_K" */
-    bool ok;        /* equal to ref, byte for byte */
+    char name[24]; /* "linear Q4_K" */
+    bool ok;       /* equal to ref, byte for byte */
 };
 enum { DOCTOR_KERNELS = 64 };
 /* Runs each entry of k beside ref on the same small random input. rows: DOCTOR_KERNELS of them; returns how many, or an error. */

@@ -45,7 +45,17 @@ static bool run_linear(const struct kernels *k, const struct bench_area *m, enum
         k->act_quantize(m->area[2], x, K, K, TOKENS, 0, TOKENS, wide);
         act = m->area[2];
     }
-    struct linear_args a = {.w = m->area[1], .act = act, .y = y, .scratch = m->area[3], .k = K, .n_rows = ROWS, .ldy = ROWS, .g1 = groups, .t1 = TOKENS, .n_tok = TOKENS, .wide = wide};
+    struct linear_args a = {.w = m->area[1],
+                            .act = act,
+                            .y = y,
+                            .scratch = m->area[3],
+                            .k = K,
+                            .n_rows = ROWS,
+                            .ldy = ROWS,
+                            .g1 = groups,
+                            .t1 = TOKENS,
+                            .n_tok = TOKENS,
+                            .wide = wide};
     l->mul(&a);
     return true;
 }
@@ -101,7 +111,15 @@ static void run_attn(const struct kernels *k, const struct bench_area *m, char *
         k->kv_store((uint8_t *)pages + i / KERNEL_PAGE * PAGE, K_OFF, V_OFF, kv, kv + HEAD, HEAD, i % KERNEL_PAGE);
     }
     fill(q, 2 * HEAD, 5, 1);
-    struct attn_args a = {.q = qs, .out = outs, .pos = pos, .n_q = 2, .head_dim = HEAD, .pages = page, .k_off = K_OFF, .v_off = V_OFF, .scratch = m->area[3]};
+    struct attn_args a = {.q = qs,
+                          .out = outs,
+                          .pos = pos,
+                          .n_q = 2,
+                          .head_dim = HEAD,
+                          .pages = page,
+                          .k_off = K_OFF,
+                          .v_off = V_OFF,
+                          .scratch = m->area[3]};
     k->attn(&a);
 }
 
@@ -112,7 +130,8 @@ static bool check_attn(const struct check *c)
         return false;
     run_attn(c->ref, c->m, c->m->area[0], a);
     run_attn(c->k, c->m, c->m->area[1], b);
-    return memcmp(a, b, 2 * HEAD * sizeof *a) == 0 && memcmp(c->m->area[0], c->m->area[1], PAGES * HEAD * KERNEL_PAGE * 4) == 0;
+    return memcmp(a, b, 2 * HEAD * sizeof *a) == 0 &&
+           memcmp(c->m->area[0], c->m->area[1], PAGES * HEAD * KERNEL_PAGE * 4) == 0;
 }
 
 enum row_op { ROW_RMSNORM, ROW_ADD, ROW_SCALE, ROW_SILU, ROW_GELU, ROW_ROPE, ROW_ARGMAX, ROW_OPS };

@@ -18,7 +18,8 @@ static int read_stdin(struct buf *b, struct err *e)
         if (n < 0 && errno == EINTR && !cli_interrupted())
             continue;
         if (n < 0)
-            return cli_interrupted() ? err_set(e, ERR_CANCELLED, "interrupted") : err_errno(e, "cannot read standard input");
+            return cli_interrupted() ? err_set(e, ERR_CANCELLED, "interrupted")
+                                     : err_errno(e, "cannot read standard input");
         if (b->len + (size_t)n > INPUT_LIMIT)
             return err_set(e, ERR_LIMIT, "the text is longer than %d MiB; shorten it", INPUT_LIMIT >> 20);
         buf_add(b, part, (size_t)n);

@@ -5,7 +5,8 @@
 
 struct line_reader;
 int line_open(struct line_reader **out, const char *data_dir, struct err *e); /* data_dir NULL: fs_data_dir */
-char *line_read(struct line_reader *l); /* mem_free; NULL: Ctrl-D or the terminal went away. Ctrl-C begins a new message */
+char *line_read(
+    struct line_reader *l); /* mem_free; NULL: Ctrl-D or the terminal went away. Ctrl-C begins a new message */
 void line_close(struct line_reader *l); /* writes the history file */
 
 #endif

@@ -28,15 +28,17 @@ static const struct command commands[] = {
      "  hearth pull hf:owner/repo:file.gguf\n"
      "  hearth pull ./model.gguf --as mine:latest\n",
      pull_opts, 1, -1, cmd_pull, false},
-    {"list", "installed models; --all: also what can be pulled", "",
-     "  hearth list\n  hearth list --all --json\n", list_opts, 0, 0, cmd_list, false},
-    {"show", "what is inside a model", "NAME",
-     "  hearth show smollm2:135m\n  hearth show ./model.gguf --json\n", show_opts, 1, 1, cmd_show, false},
+    {"list", "installed models; --all: also what can be pulled", "", "  hearth list\n  hearth list --all --json\n",
+     list_opts, 0, 0, cmd_list, false},
+    {"show", "what is inside a model", "NAME", "  hearth show smollm2:135m\n  hearth show ./model.gguf --json\n",
+     show_opts, 1, 1, cmd_show, false},
     {"rm", "remove models from this machine", "NAME...", "  hearth rm smollm2:135m\n", rm_opts, 1, -1, cmd_rm, false},
-    {"ps", "what the running server holds: models, memory by owner, requests", "",
-     "  hearth ps\n  hearth ps --json\n", ps_opts, 0, 0, cmd_ps, false},
-    {"load", "load a model into the running server", "NAME", "  hearth load smollm2:135m\n", load_opts, 1, 1, cmd_load, false},
-    {"unload", "give a model's memory back", "NAME", "  hearth unload smollm2:135m\n", load_opts, 1, 1, cmd_unload, false},
+    {"ps", "what the running server holds: models, memory by owner, requests", "", "  hearth ps\n  hearth ps --json\n",
+     ps_opts, 0, 0, cmd_ps, false},
+    {"load", "load a model into the running server", "NAME", "  hearth load smollm2:135m\n", load_opts, 1, 1, cmd_load,
+     false},
+    {"unload", "give a model's memory back", "NAME", "  hearth unload smollm2:135m\n", load_opts, 1, 1, cmd_unload,
+     false},
     {"doctor", "is this machine healthy: CPU, kernels, memory, disk", "",
      "  hearth doctor\n  hearth doctor --json\n  hearth doctor --cpu-mask ref\n", doctor_opts, 0, 0, cmd_doctor, false},
     {"bench sweep", "tokens per second of prefill and decode, beside the machine's roof", "MODEL...",
@@ -49,8 +51,8 @@ static const struct command commands[] = {
     {"bench start", "how long things take to begin: version, health, ready, first token, cancel", "MODEL",
      "  hearth bench start smollm2:135m\n", bench_start_opts, 1, 1, cmd_bench_start, false},
     {"tokenize", "the tokens of a text", "MODEL TEXT...",
-     "  hearth tokenize smollm2:135m \"Hello world\"\n  hearth tokenize smollm2:135m --json - < file\n",
-     tokenize_opts, 1, -1, cmd_tokenize, false},
+     "  hearth tokenize smollm2:135m \"Hello world\"\n  hearth tokenize smollm2:135m --json - < file\n", tokenize_opts,
+     1, -1, cmd_tokenize, false},
     {"logits", "raw logits of given tokens, for tests", "MODEL",
      "  hearth logits model.gguf --ids ids.json --out logits.f32\n", logits_opts, 1, 1, cmd_logits, true},
 };
@@ -98,8 +100,8 @@ static const struct command *find(int n, char **words, int *used)
             *used = 1;
             return &commands[i];
         }
-        if (space && n > 1 && strlen(words[0]) == (size_t)(space - name) && strncmp(name, words[0], strlen(words[0])) == 0 &&
-            strcmp(space + 1, words[1]) == 0) {
+        if (space && n > 1 && strlen(words[0]) == (size_t)(space - name) &&
+            strncmp(name, words[0], strlen(words[0])) == 0 && strcmp(space + 1, words[1]) == 0) {
             *used = 2;
             return &commands[i];
         }
@@ -154,7 +156,8 @@ static int dispatch(int argc, char **argv)
     if (c)
         return c->run(c, argc - used, argv + used);
     bool group = argc == 1 || argv[1][0] == '-';
-    if (group && group_overview(argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) ? stdout : stderr, w))
+    if (group &&
+        group_overview(argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) ? stdout : stderr, w))
         return argc > 1 ? CLI_OK : CLI_USAGE;
     if (w[0] == '-')
         return cli_error(CLI_USAGE, "unknown option '%s'; see: hearth help", w);

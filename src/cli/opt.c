@@ -281,7 +281,8 @@ int opt_parse(const struct command *c, int *argc, char **argv, void *values)
     if (n < c->min_args)
         return cli_error(CLI_USAGE, "'%s' wants %s; see: hearth help %s", c->name, c->usage, c->name);
     if (c->max_args >= 0 && n > c->max_args)
-        return cli_error(CLI_USAGE, "'%s' does not know what to do with '%s'; see: hearth help %s", c->name, argv[c->max_args], c->name);
+        return cli_error(CLI_USAGE, "'%s' does not know what to do with '%s'; see: hearth help %s", c->name,
+                         argv[c->max_args], c->name);
     *argc = n;
     return OPT_RUN;
 }

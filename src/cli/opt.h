@@ -19,10 +19,10 @@ struct opt {
     const char *name; /* without the dashes; NULL ends the table */
     char letter;      /* 0: no short form */
     enum opt_type type;
-    const char *arg;  /* shown in the help: "N" */
+    const char *arg; /* shown in the help: "N" */
     const char *help;
-    size_t at;        /* offset in the command's struct of values */
-    double min, max;  /* numbers, sizes and each element of OPT_NUMS; both 0: any */
+    size_t at;       /* offset in the command's struct of values */
+    double min, max; /* numbers, sizes and each element of OPT_NUMS; both 0: any */
 };
 
 enum { OPT_MANY = 32 };
@@ -40,14 +40,36 @@ struct opt_seed {
 };
 
 /* Rows that several commands share; S: the command's struct of values. */
-#define OPT_END {NULL, 0, OPT_FLAG, NULL, NULL, 0, 0, 0}
-#define OPT_ROW_JSON(S) {"json", 0, OPT_FLAG, NULL, "machine-readable output", offsetof(S, json), 0, 0}
-#define OPT_ROW_DATA_DIR(S) {"data-dir", 0, OPT_TEXT, "DIR", "the data folder ($HEARTH_HOME, else XDG's)", offsetof(S, data_dir), 0, 0}
-#define OPT_ROW_CPU_MASK(S) \
-    {"cpu-mask", 0, OPT_TEXT, "M", "kernels of ref, avx2, avx512, neon or all ($HEARTH_CPU_MASK)", offsetof(S, cpu_mask), 0, 0}
-#define OPT_ROW_THREADS(S) {"threads", 0, OPT_INT, "N", "worker threads; 0: all cores (0)", offsetof(S, threads), 0, 1024}
-#define OPT_ROW_CEILING(S) {"ceiling", 0, OPT_SIZE, "SIZE", "memory limit: 8G (what the machine leaves)", offsetof(S, ceiling), 1 << 20, 9e18}
-#define OPT_ROW_PRECISE(S) {"precise", 0, OPT_FLAG, NULL, "15-bit activations everywhere: slower, closer", offsetof(S, precise), 0, 0}
+#define OPT_END                                                                                                        \
+    {                                                                                                                  \
+        NULL, 0, OPT_FLAG, NULL, NULL, 0, 0, 0                                                                         \
+    }
+#define OPT_ROW_JSON(S)                                                                                                \
+    {                                                                                                                  \
+        "json", 0, OPT_FLAG, NULL, "machine-readable output", offsetof(S, json), 0, 0                                  \
+    }
+#define OPT_ROW_DATA_DIR(S)                                                                                            \
+    {                                                                                                                  \
+        "data-dir", 0, OPT_TEXT, "DIR", "the data folder ($HEARTH_HOME, else XDG's)", offsetof(S, data_dir), 0, 0      \
+    }
+#define OPT_ROW_CPU_MASK(S)                                                                                            \
+    {                                                                                                                  \
+        "cpu-mask", 0, OPT_TEXT, "M", "kernels of ref, avx2, avx512, neon or all ($HEARTH_CPU_MASK)",                  \
+            offsetof(S, cpu_mask), 0, 0                                                                                \
+    }
+#define OPT_ROW_THREADS(S)                                                                                             \
+    {                                                                                                                  \
+        "threads", 0, OPT_INT, "N", "worker threads; 0: all cores (0)", offsetof(S, threads), 0, 1024                  \
+    }
+#define OPT_ROW_CEILING(S)                                                                                             \
+    {                                                                                                                  \
+        "ceiling", 0, OPT_SIZE, "SIZE", "memory limit: 8G (what the machine leaves)", offsetof(S, ceiling), 1 << 20,   \
+            9e18                                                                                                       \
+    }
+#define OPT_ROW_PRECISE(S)                                                                                             \
+    {                                                                                                                  \
+        "precise", 0, OPT_FLAG, NULL, "15-bit activations everywhere: slower, closer", offsetof(S, precise), 0, 0      \
+    }
 
 enum { OPT_RUN = -1 };
 /* Fills *values (already holding the defaults) and moves the words that are no options to the front: argv[0 .. *argc).

@@ -110,7 +110,8 @@ void out_table_print(struct out_table *t)
 
 void out_progress_init(struct out_progress *p, bool quiet)
 {
-    *p = (struct out_progress){.tty = isatty(STDERR_FILENO) == 1, .quiet = quiet, .started = clock_s(), .last_percent = -1};
+    *p = (struct out_progress){
+        .tty = isatty(STDERR_FILENO) == 1, .quiet = quiet, .started = clock_s(), .last_percent = -1};
 }
 
 static void draw_bar(const char *label, const char *stage, double share, const char *right)
@@ -128,8 +129,8 @@ static void draw_bar(const char *label, const char *stage, double share, const c
     fprintf(stderr, "\r\033[K%s %s %s%s%s%s", label, stage, *bar ? "[" : "", bar, *bar ? "] " : "", right);
 }
 
-void out_progress_show(struct out_progress *p, const char *label, const char *stage, uint64_t done, uint64_t total, double bytes_per_s,
-                       double eta_s)
+void out_progress_show(struct out_progress *p, const char *label, const char *stage, uint64_t done, uint64_t total,
+                       double bytes_per_s, double eta_s)
 {
     double now = clock_s();
     bool new_stage = strcmp(p->stage, stage) != 0;

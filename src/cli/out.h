@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 enum { OUT_SHORT = 24 };
-const char *out_bytes(char s[OUT_SHORT], uint64_t n);   /* "1.04 GiB" */
+const char *out_bytes(char s[OUT_SHORT], uint64_t n);    /* "1.04 GiB" */
 const char *out_time(char s[OUT_SHORT], double seconds); /* "41 s", "2 min 05 s", "3 h 10 min" */
 
 /* Prints the buffer as one line on stdout (and flushes); frees it. Returns an exit code. */
@@ -33,8 +33,8 @@ struct out_progress {
 };
 void out_progress_init(struct out_progress *p, bool quiet);
 /* total 0: unknown. eta < 0: unknown. label e.g. "smollm2:135m". */
-void out_progress_show(struct out_progress *p, const char *label, const char *stage, uint64_t done, uint64_t total, double bytes_per_s,
-                       double eta_s);
+void out_progress_show(struct out_progress *p, const char *label, const char *stage, uint64_t done, uint64_t total,
+                       double bytes_per_s, double eta_s);
 void out_progress_end(struct out_progress *p); /* clears the line of a terminal */
 
 #endif

@@ -6,9 +6,9 @@
 
 struct pull_args {
     const char *name;
-    const char *as;  /* NULL: derived */
-    bool accept;     /* the licence terms are agreed to */
-    bool json;       /* progress objects on stdout instead of a bar */
+    const char *as; /* NULL: derived */
+    bool accept;    /* the licence terms are agreed to */
+    bool json;      /* progress objects on stdout instead of a bar */
     bool verify;
 };
 /* Shows the terms (asks on a terminal; else needs accept), downloads, tells the result. Returns an exit code; errors are told. */
