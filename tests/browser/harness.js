@@ -92,8 +92,8 @@ async function startServer(files, extra = []) {
   const env = { ...process.env, XDG_DATA_HOME: home, XDG_CONFIG_HOME: home, XDG_CACHE_HOME: home, HEARTH_HOME: home };
   const bin = process.env.HEARTH_BIN;
   for (const [name, file] of Object.entries(files)) {
-    const pull = spawnSync(bin, ['pull', file, '--name', name], { env, encoding: 'utf8' });
-    if (pull.status !== 0) throw new Error(`hearth pull ${file} --name ${name}: ${pull.stderr || pull.stdout}`);
+    const pull = spawnSync(bin, ['pull', file, '--as', name], { env, encoding: 'utf8' });
+    if (pull.status !== 0) throw new Error(`hearth pull ${file} --as ${name}: ${pull.stderr || pull.stdout}`);
   }
   const args = ['up', '--port', '0', '--no-open', '--model', Object.keys(files)[0], ...extra];
   const proc = spawn(bin, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });

@@ -9,10 +9,10 @@ const COLOURS = 6;
 const PARTS = { weights: 'weights', kv: 'KV cache', scratch: 'workspace', staging: 'loading buffer' };
 
 /* "model/smollm2:135m/kv" -> "smollm2:135m, KV cache" */
-function ownerName(owner) {
-  const parts = owner.split('/');
+function ownerName(path) {
+  const parts = path.split('/');
   if (parts[0] === 'model' && parts.length > 1) return [parts[1], PARTS[parts[2]] ?? parts.slice(2).join(' ')].filter(Boolean).join(', ');
-  return PARTS[owner] ?? parts.join(' ');
+  return PARTS[path] ?? parts.join(' ');
 }
 
 function memoryBox({ ceiling, used, rss, owners = [] }) {
@@ -24,7 +24,7 @@ function memoryBox({ ceiling, used, rss, owners = [] }) {
     const seg = h('span', { class: `seg c${n % COLOURS}` });
     seg.style.width = `${share(o.bytes)}%`;
     bar.append(seg);
-    legend.append(h('li', null, h('span', { class: `swatch c${n % COLOURS}` }), h('span', null, ownerName(o.owner)), h('span', { class: 'num' }, bytes(o.bytes))));
+    legend.append(h('li', null, h('span', { class: `swatch c${n % COLOURS}` }), h('span', null, ownerName(o.path)), h('span', { class: 'num' }, bytes(o.bytes))));
   });
   legend.append(h('li', null, h('span', { class: 'swatch free' }), h('span', null, 'free under the ceiling'), h('span', { class: 'num' }, bytes(Math.max(0, ceiling - used)))));
   return h('div', { class: 'card' }, h('h3', null, 'Memory'),
@@ -34,7 +34,7 @@ function memoryBox({ ceiling, used, rss, owners = [] }) {
 
 function modelRow(m) {
   const facts = [m.family, m.quant, m.bytes ? bytes(m.bytes) : null, m.n_ctx ? `${Math.round(m.n_ctx / 1024)}k context` : null].filter(Boolean).join(' · ');
-  const busy = m.state === 'loading';
+  const busy = m.state === 'loading' || m.state === 'unloading';
   const act = async () => {
     if (m.state !== 'ready') return load(m.name);
     await unloadModel(m.name).catch((e) => toast(e.message));
@@ -43,17 +43,18 @@ function modelRow(m) {
   const verb = m.state === 'ready' ? 'Unload' : 'Load';
   return h('li', { class: 'model-row', 'data-model': m.name }, h('span', { class: `dot ${m.state}` }),
     h('span', { class: 'model-facts' }, h('strong', null, m.name), h('span', null, facts)),
-    busy ? h('progress', { max: '1', value: m.progress || null, 'aria-label': `Loading ${m.name}` })
+    busy ? h('progress', { max: '1', value: m.progress || null, 'aria-label': `${m.name} is ${m.state}` })
       : h('button', { type: 'button', class: 'btn small', 'aria-label': `${verb} ${m.name}`, disabled: m.running > 0, on: { click: act } }, m.running > 0 ? 'Answering' : verb));
 }
 
-function requestsBox({ requests = {}, stats = {}, uptime_s, version }) {
+function requestsBox({ requests = {}, speed = {}, totals = {}, uptime_s, version }) {
   const fact = (value, label) => h('div', { class: 'fact' }, h('span', { class: 'big' }, value), h('span', null, label));
+  const rate = speed.tokens_per_s || speed.last_tokens_per_s;
   const up = uptime_s > 5400 ? `${(uptime_s / 3600).toFixed(1)} h` : `${Math.round(uptime_s / 60)} min`;
   return h('div', { class: 'card' }, h('h3', null, 'Requests'),
     h('div', { class: 'facts' }, fact(String(requests.running ?? 0), 'running'), fact(String(requests.waiting ?? 0), 'waiting'),
-      fact(stats.last_tokens_per_s ? stats.last_tokens_per_s.toFixed(1) : '–', 'tokens/s')),
-    h('p', { class: 'fine' }, `Hearth ${version ?? ''}, up for ${up}, ${(stats.output_tokens ?? 0).toLocaleString('en')} tokens written.`));
+      fact(rate ? rate.toFixed(1) : '–', 'tokens/s')),
+    h('p', { class: 'fine' }, `Hearth ${version ?? ''}, up for ${up}, ${(totals.output_tokens ?? 0).toLocaleString('en')} tokens written.`));
 }
 
 function drawPanel() {

@@ -5,8 +5,8 @@ import { openMenu } from './menu.js';
 import { enterKey, refreshStatus } from './poll.js';
 import { app, chooseModel, currentModel, modelInfo, models, on } from './state.js';
 
-const STATES = { ready: 'in memory', loading: 'loading', installed: 'on disk' };
-const ORDER = { ready: 0, loading: 1, installed: 2 };
+const STATES = { ready: 'in memory', loading: 'loading', unloading: 'leaving memory', installed: 'on disk' };
+const ORDER = { ready: 0, loading: 1, unloading: 2, installed: 3 };
 
 export const sorted = () => [...models()].sort((a, b) => (ORDER[a.state] ?? 3) - (ORDER[b.state] ?? 3) || a.name.localeCompare(b.name));
 

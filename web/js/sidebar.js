@@ -37,7 +37,7 @@ function row(conv) {
 function pick(e, conv) {
   if (e.metaKey || e.ctrlKey || e.shiftKey) return;
   e.preventDefault();
-  drawer(false);
+  if (isNarrow()) drawer(false);
   openConv(conv);
 }
 

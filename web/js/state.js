@@ -41,7 +41,11 @@ export function recall(name, fallback) {
 
 export async function loadAll() {
   store = await openStore();
-  for (const conv of await store.all()) if (wellFormed(conv)) app.convs.set(conv.id, conv);
+  for (const conv of await store.all()) {
+    if (!wellFormed(conv)) continue;
+    for (const msg of Object.values(conv.nodes)) delete msg.phase; /* an answer whose page went away is not being written */
+    app.convs.set(conv.id, conv);
+  }
   channel?.addEventListener('message', async ({ data }) => {
     if (app.running.has(data.id)) return;
     const conv = await store.get(data.id);
