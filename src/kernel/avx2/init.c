@@ -3,5 +3,6 @@
 
 void avx2_init(struct kernels *k)
 {
+    avx2_init_attn(k);
     avx2_init_elem(k);
 }

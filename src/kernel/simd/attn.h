@@ -1,0 +1,371 @@
+/* attn: ref/attn.c in vectors. Included after a level's vec.h by that level's attn.c.
+ *
+ * Query rows are taken in tiles of TILE. For each segment the rows that see something of it are "active"; ATTN_ROWS of them at
+ * a time meet ATTN_VECS vectors of keys (scores) or dimensions (values), all accumulators in registers. When more rows than
+ * one such group are active, a page is turned into f32 once for all of them; else f16 is read directly. Scores of invisible
+ * lanes of a page are computed from whatever bytes lie there (lanes do not mix) and overwritten before they are looked at;
+ * value rows are taken only if visible. */
+#ifndef HEARTH_KERNEL_SIMD_ATTN_H
+#define HEARTH_KERNEL_SIMD_ATTN_H
+#include "kernel/kernel.h"
+#include "kernel/simd/elem.h"
+
+enum { ATTN_TILE = 32, ATTN_SEG = KERNEL_SEGMENT, ATTN_PAD = 16 };
+
+struct attn_state { /* of one tile; lives at the front of the scratch */
+    const struct attn_args *a;
+    size_t first, hdp;           /* first query row of the tile; head_dim rounded up to 16 */
+    size_t n;                    /* active rows */
+    size_t row[ATTN_TILE];       /* active -> row in the tile */
+    size_t lo[ATTN_TILE], hi[ATTN_TILE]; /* active: visible part of the segment, relative to it */
+    float top[ATTN_TILE], len[ATTN_TILE];   /* merged so far, by row */
+    float m[ATTN_TILE], l[ATTN_TILE];       /* this segment, by active */
+    bool any[ATTN_TILE];                    /* row has merged something */
+    float *s;                    /* [active][512] */
+    float *o;                    /* [active][hdp] this segment */
+    float *sum;                  /* [row][hdp] merged */
+    float *page;                 /* one page of K or V as f32 */
+};
+
+VEC size_t attn_pad(size_t hd)
+{
+    return (hd + ATTN_PAD - 1) / ATTN_PAD * ATTN_PAD;
+}
+
+VEC size_t attn_scratch_bytes(size_t n_q, size_t hd)
+{
+    size_t rows = n_q < ATTN_TILE ? n_q : ATTN_TILE, hdp = attn_pad(hd);
+    return ((sizeof(struct attn_state) + 63) & ~(size_t)63) + 4 * (rows * ATTN_SEG + 2 * rows * hdp + KERNEL_PAGE * hdp) + 64;
+}
+
+VEC vf attn_load(const float *f, const uint8_t *h, size_t i, bool half)
+{
+    return half ? v_load_half(h + 2 * i) : v_load(f + i);
+}
+
+/* nr rows times nv vectors of keys from key v0 of the page; s points at the page's place in the first row's scores. */
+VEC void attn_score_tile(const float *const *q, float *const *s, const float *kf, const uint8_t *kh, size_t v0, size_t hd, int nr,
+                         int nv, bool half)
+{
+    vf acc[ATTN_ROWS][4];
+    for (int r = 0; r < nr; r++)
+        for (int v = 0; v < nv; v++)
+            acc[r][v] = v_set1(0.0f);
+    for (size_t d = 0; d < hd; d++) {
+        vf k[4];
+        for (int v = 0; v < nv; v++)
+            k[v] = attn_load(kf, kh, d * KERNEL_PAGE + v0 + (size_t)(v * VW), half);
+        for (int r = 0; r < nr; r++) {
+            vf x = v_set1(q[r][d]);
+            for (int v = 0; v < nv; v++)
+                acc[r][v] = v_fma(x, k[v], acc[r][v]);
+        }
+    }
+    for (int r = 0; r < nr; r++)
+        for (int v = 0; v < nv; v++)
+            v_store(s[r] + v0 + (size_t)(v * VW), acc[r][v]);
+}
+
+VEC void attn_score_rows(const struct attn_state *t, size_t i, size_t at, const uint8_t *kh, int nr, int nv, bool half)
+{
+    const float *q[ATTN_ROWS];
+    float *s[ATTN_ROWS];
+    for (int r = 0; r < nr; r++) {
+        q[r] = t->a->q[t->first + t->row[i + (size_t)r]];
+        s[r] = t->s + (i + (size_t)r) * ATTN_SEG + at;
+    }
+    for (size_t v0 = 0; v0 < KERNEL_PAGE; v0 += (size_t)(nv * VW))
+        attn_score_tile(q, s, t->page, kh, v0, t->a->head_dim, nr, nv, half);
+}
+
+VEC bool attn_sees(const struct attn_state *t, size_t i, size_t n, size_t lo, size_t hi)
+{
+    for (size_t j = i; j < i + n; j++)
+        if (t->lo[j] <= hi && t->hi[j] >= lo)
+            return true;
+    return false;
+}
+
+/* Scores of the page whose first position is `at` within the segment. */
+VEC void attn_score_page(const struct attn_state *t, const uint8_t *kh, size_t at)
+{
+    bool half = t->n <= ATTN_ROWS;
+    if (!half)
+        for (size_t j = 0; j < t->a->head_dim * KERNEL_PAGE; j += VW)
+            v_store(t->page + j, v_load_half(kh + 2 * j));
+    size_t i = 0;
+    for (; i + ATTN_ROWS <= t->n; i += ATTN_ROWS) {
+        if (!attn_sees(t, i, ATTN_ROWS, at, at + KERNEL_PAGE - 1))
+            continue;
+        if (half)
+            attn_score_rows(t, i, at, kh, ATTN_ROWS, ATTN_VECS, true);
+        else
+            attn_score_rows(t, i, at, kh, ATTN_ROWS, ATTN_VECS, false);
+    }
+    for (; i < t->n;) {
+        size_t n = t->n - i >= 2 ? 2 : 1;
+        if (!attn_sees(t, i, n, at, at + KERNEL_PAGE - 1)) {
+        } else if (n == 2) {
+            if (half)
+                attn_score_rows(t, i, at, kh, 2, 4, true);
+            else
+                attn_score_rows(t, i, at, kh, 2, 4, false);
+        } else if (half) {
+            attn_score_rows(t, i, at, kh, 1, 4, true);
+        } else {
+            attn_score_rows(t, i, at, kh, 1, 4, false);
+        }
+        i += n;
+    }
+}
+
+/* Scores -> weights, their largest score and their sum. Lanes that are not visible become -inf, hence weight +0. */
+VEC void attn_softmax(struct attn_state *t, size_t i)
+{
+    enum { V = 16 / VW };
+    float *s = t->s + i * ATTN_SEG, lane[16], m = -INFINITY;
+    size_t from = t->lo[i] & ~(size_t)15, to = (t->hi[i] | 15) + 1;
+    for (size_t j = from; j < t->lo[i]; j++)
+        s[j] = -INFINITY;
+    for (size_t j = t->hi[i] + 1; j < to; j++)
+        s[j] = -INFINITY;
+    vf best = v_set1(-INFINITY), acc[V];
+    for (size_t j = from; j < to; j += VW)
+        best = v_max(v_load(s + j), best);
+    v_store(lane, best);
+    for (int l = 0; l < VW; l++)
+        m = lane[l] > m ? lane[l] : m;
+    for (int v = 0; v < V; v++)
+        acc[v] = v_set1(0.0f);
+    vf top = v_set1(m);
+    for (size_t j = from; j < to; j += 16)
+        for (int v = 0; v < V; v++) {
+            float *p = s + j + (size_t)(v * VW);
+            vf e = v_expf(v_sub(v_load(p), top));
+            v_store(p, e);
+            acc[v] = v_add(acc[v], e);
+        }
+    for (int v = 0; v < V; v++)
+        v_store(lane + v * VW, acc[v]);
+    t->m[i] = m;
+    t->l[i] = elem_tree16(lane);
+}
+
+/* nr rows times nv vectors of dimensions from d0, keys [lo, hi] of the page. */
+VEC void attn_value_tile(const float *const *p, float *const *o, const float *vfl, const uint8_t *vh, size_t stride, size_t d0, size_t lo,
+                         size_t hi, int nr, int nv, bool half)
+{
+    vf acc[ATTN_ROWS][4];
+    for (int r = 0; r < nr; r++)
+        for (int v = 0; v < nv; v++)
+            acc[r][v] = v_load(o[r] + d0 + (size_t)(v * VW));
+    for (size_t j = lo; j <= hi; j++) {
+        vf x[4];
+        for (int v = 0; v < nv; v++)
+            x[v] = attn_load(vfl, vh, j * stride + d0 + (size_t)(v * VW), half);
+        for (int r = 0; r < nr; r++) {
+            vf w = v_set1(p[r][j]);
+            for (int v = 0; v < nv; v++)
+                acc[r][v] = v_fma(w, x[v], acc[r][v]);
+        }
+    }
+    for (int r = 0; r < nr; r++)
+        for (int v = 0; v < nv; v++)
+            v_store(o[r] + d0 + (size_t)(v * VW), acc[r][v]);
+}
+
+VEC void attn_value_keys(const struct attn_state *t, size_t i, size_t at, const uint8_t *vh, size_t lo, size_t hi, int nr, int nv, bool half)
+{
+    const float *p[ATTN_ROWS];
+    float *o[ATTN_ROWS];
+    for (int r = 0; r < nr; r++) {
+        p[r] = t->s + (i + (size_t)r) * ATTN_SEG + at;
+        o[r] = t->o + (i + (size_t)r) * t->hdp;
+    }
+    size_t stride = half ? t->a->head_dim : t->hdp, d0 = 0;
+    for (; d0 + (size_t)(nv * VW) <= t->hdp; d0 += (size_t)(nv * VW))
+        attn_value_tile(p, o, t->page, vh, stride, d0, lo, hi, nr, nv, half);
+    for (; d0 < t->hdp; d0 += VW)
+        attn_value_tile(p, o, t->page, vh, stride, d0, lo, hi, nr, 1, half);
+}
+
+/* Rows i..i+nr-1: keys that all see by the register tile, those before and after row by row; each row's keys stay ascending. */
+VEC void attn_value_rows(const struct attn_state *t, size_t i, size_t at, const uint8_t *vh, int nr, int nv, bool half)
+{
+    size_t lo[ATTN_ROWS], hi[ATTN_ROWS], from = 0, to = KERNEL_PAGE; /* half open, within the page */
+    for (int r = 0; r < nr; r++) {
+        size_t a = t->lo[i + (size_t)r], b = t->hi[i + (size_t)r] + 1;
+        lo[r] = a > at ? a - at : 0;
+        hi[r] = b < at ? 0 : b - at < KERNEL_PAGE ? b - at : KERNEL_PAGE;
+        lo[r] = lo[r] < hi[r] ? lo[r] : hi[r];
+        from = lo[r] > from ? lo[r] : from;
+        to = hi[r] < to ? hi[r] : to;
+    }
+    if (nr == 1 || from >= to) {
+        for (int r = 0; r < nr; r++)
+            if (lo[r] < hi[r])
+                attn_value_keys(t, i + (size_t)r, at, vh, lo[r], hi[r] - 1, 1, 4, half);
+        return;
+    }
+    for (int r = 0; r < nr; r++)
+        if (lo[r] < from)
+            attn_value_keys(t, i + (size_t)r, at, vh, lo[r], from - 1, 1, 4, half);
+    attn_value_keys(t, i, at, vh, from, to - 1, nr, nv, half);
+    for (int r = 0; r < nr; r++)
+        if (to < hi[r])
+            attn_value_keys(t, i + (size_t)r, at, vh, to, hi[r] - 1, 1, 4, half);
+}
+
+/* Value rows [lo, hi) of a page as f32, padded with zeros to hdp. */
+VEC void attn_value_convert(const struct attn_state *t, const uint8_t *vh, size_t lo, size_t hi)
+{
+    size_t hd = t->a->head_dim;
+    for (size_t j = lo; j < hi; j++) {
+        float *to = t->page + j * t->hdp;
+        const uint8_t *from = vh + 2 * j * hd;
+        size_t d = 0;
+        for (; d + VW <= hd; d += VW)
+            v_store(to + d, v_load_half(from + 2 * d));
+        if (d == t->hdp)
+            continue;
+        uint8_t rest[2 * ATTN_PAD] = {0};
+        memcpy(rest, from + 2 * d, 2 * (hd - d));
+        for (size_t i = 0; d < t->hdp; d += VW, i += VW)
+            v_store(to + d, v_load_half(rest + 2 * i));
+    }
+}
+
+VEC void attn_value_page(const struct attn_state *t, const uint8_t *vh, size_t at, size_t lo, size_t hi)
+{
+    bool half = t->n <= ATTN_ROWS && t->a->head_dim == t->hdp;
+    if (!half)
+        attn_value_convert(t, vh, lo > at ? lo - at : 0, hi - at < KERNEL_PAGE ? hi - at + 1 : KERNEL_PAGE);
+    size_t i = 0;
+    for (; i + ATTN_ROWS <= t->n; i += ATTN_ROWS)
+        if (half)
+            attn_value_rows(t, i, at, vh, ATTN_ROWS, ATTN_VECS, true);
+        else
+            attn_value_rows(t, i, at, vh, ATTN_ROWS, ATTN_VECS, false);
+    for (; i + 2 <= t->n; i += 2)
+        if (half)
+            attn_value_rows(t, i, at, vh, 2, 4, true);
+        else
+            attn_value_rows(t, i, at, vh, 2, 4, false);
+    for (; i < t->n; i++)
+        if (half)
+            attn_value_rows(t, i, at, vh, 1, 4, true);
+        else
+            attn_value_rows(t, i, at, vh, 1, 4, false);
+}
+
+VEC void attn_merge(struct attn_state *t, size_t i)
+{
+    size_t r = t->row[i];
+    float *sum = t->sum + r * t->hdp, *o = t->o + i * t->hdp;
+    if (!t->any[r]) {
+        t->any[r] = true;
+        t->top[r] = t->m[i];
+        t->len[r] = t->l[i];
+        memcpy(sum, o, t->hdp * sizeof *sum);
+        return;
+    }
+    float pair[VW] = {0}, up = t->m[i] > t->top[r] ? t->m[i] : t->top[r];
+    pair[0] = t->top[r] - up;
+    pair[1] = t->m[i] - up;
+    v_store(pair, v_expf(v_load(pair)));
+    t->top[r] = up;
+    t->len[r] = fmaf(t->len[r], pair[0], t->l[i] * pair[1]);
+    vf ka = v_set1(pair[0]), kb = v_set1(pair[1]);
+    for (size_t d = 0; d < t->hdp; d += VW)
+        v_store(sum + d, v_fma(v_load(sum + d), ka, v_mul(v_load(o + d), kb)));
+}
+
+/* First position that the query at pos sees. */
+VEC size_t attn_first(const struct attn_args *a, int32_t pos)
+{
+    return a->window > 0 && pos >= a->window ? (size_t)(pos - a->window + 1) : 0;
+}
+
+VEC void attn_segment(struct attn_state *t, size_t rows, size_t start)
+{
+    const struct attn_args *a = t->a;
+    size_t lo = ATTN_SEG, hi = 0;
+    t->n = 0;
+    for (size_t r = 0; r < rows; r++) {
+        int32_t pos = a->pos[t->first + r];
+        size_t first = attn_first(a, pos), last = (size_t)pos;
+        if (last < start || first >= start + ATTN_SEG)
+            continue;
+        t->row[t->n] = r;
+        t->lo[t->n] = first > start ? first - start : 0;
+        t->hi[t->n] = last - start < ATTN_SEG ? last - start : ATTN_SEG - 1;
+        lo = t->lo[t->n] < lo ? t->lo[t->n] : lo;
+        hi = t->hi[t->n] > hi ? t->hi[t->n] : hi;
+        t->n++;
+    }
+    if (t->n == 0)
+        return;
+    const uint8_t *const *pages = a->pages + start / KERNEL_PAGE;
+    for (size_t p = lo / KERNEL_PAGE; p <= hi / KERNEL_PAGE; p++)
+        if (pages[p])
+            attn_score_page(t, pages[p] + a->k_off, p * KERNEL_PAGE);
+    for (size_t i = 0; i < t->n; i++)
+        attn_softmax(t, i);
+    memset(t->o, 0, t->n * t->hdp * sizeof *t->o);
+    for (size_t p = lo / KERNEL_PAGE; p <= hi / KERNEL_PAGE; p++)
+        if (pages[p])
+            attn_value_page(t, pages[p] + a->v_off, p * KERNEL_PAGE, lo, hi);
+    for (size_t i = 0; i < t->n; i++)
+        attn_merge(t, i);
+}
+
+VEC void attn_tile(struct attn_state *t, size_t rows)
+{
+    const struct attn_args *a = t->a;
+    size_t first = SIZE_MAX, last = 0;
+    for (size_t r = 0; r < rows; r++) {
+        size_t f = attn_first(a, a->pos[t->first + r]), l = (size_t)a->pos[t->first + r];
+        first = f < first ? f : first;
+        last = l > last ? l : last;
+        t->any[r] = false;
+    }
+    for (size_t start = first / ATTN_SEG * ATTN_SEG; start <= last; start += ATTN_SEG)
+        attn_segment(t, rows, start);
+    for (size_t r = 0; r < rows; r++) {
+        float *out = a->out[t->first + r], *sum = t->sum + r * t->hdp, inv = 1.0f / t->len[r];
+        elem_map(ELEM_SCALE, out, sum, NULL, inv, a->head_dim);
+    }
+}
+
+VEC void attn_run(const struct attn_args *a)
+{
+    struct attn_state *t = a->scratch;
+    size_t rows = a->n_q < ATTN_TILE ? a->n_q : ATTN_TILE;
+    t->a = a;
+    t->hdp = attn_pad(a->head_dim);
+    t->s = (float *)(void *)((uint8_t *)a->scratch + ((sizeof *t + 63) & ~(size_t)63));
+    t->o = t->s + rows * ATTN_SEG;
+    t->sum = t->o + rows * t->hdp;
+    t->page = t->sum + rows * t->hdp;
+    for (t->first = 0; t->first < a->n_q; t->first += ATTN_TILE)
+        attn_tile(t, a->n_q - t->first < ATTN_TILE ? a->n_q - t->first : ATTN_TILE);
+}
+
+/* A page's K column is strided, one half apart by 128 bytes: written from a buffer of converted values. */
+VEC void attn_kv_store(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t hd, size_t slot)
+{
+    uint8_t *kp = block + k_off + 2 * slot, *vp = block + v_off + 2 * slot * hd, h[2 * VW];
+    for (size_t d = 0; d < hd; d += VW) {
+        size_t n = hd - d < VW ? hd - d : VW;
+        float x[VW] = {0}, y[VW] = {0};
+        memcpy(x, k + d, n * sizeof *x);
+        memcpy(y, v + d, n * sizeof *y);
+        v_store_half(h, v_load(x));
+        for (size_t i = 0; i < n; i++)
+            memcpy(kp + 2 * KERNEL_PAGE * (d + i), h + 2 * i, 2);
+        v_store_half(h, v_load(y));
+        memcpy(vp + 2 * d, h, 2 * n);
+    }
+}
+
+#endif
