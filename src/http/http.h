@@ -39,6 +39,7 @@ struct http_opts {
     void (*done)(void *arg, struct http_req *r);   /* the answer was sent or its client is gone: for counters; may be NULL */
     void *arg;
 };
+/* *out is set before the first callback can run; NULL after an error. */
 int http_start(struct http_server **out, const struct http_opts *o, struct err *e);
 int http_port(const struct http_server *s);
 const char *http_url(const struct http_server *s); /* "http://127.0.0.1:11000" */

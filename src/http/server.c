@@ -93,10 +93,10 @@ static int daemons_start(struct http_server *s, struct err *e)
 {
     for (int i = 0; i < s->n_listen; i++) {
         s->daemon[i] = MHD_start_daemon(
-            MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, request_access, s,
+            MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, exchange_access, s,
             MHD_OPTION_EXTERNAL_LOGGER, library_log, NULL, MHD_OPTION_LISTEN_SOCKET, s->listen[i], MHD_OPTION_CONNECTION_LIMIT,
             (unsigned)s->o.max_connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->o.idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-            (size_t)HTTP_HEADER_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED, request_completed, s,
+            (size_t)HTTP_HEADER_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED, exchange_completed, s,
             MHD_OPTION_NOTIFY_CONNECTION, count_connection, s, MHD_OPTION_END);
         if (!s->daemon[i])
             return err_set(e, ERR_IO, "the HTTP library does not start: %s", strerror(errno));
@@ -138,15 +138,16 @@ int http_start(struct http_server **out, const struct http_opts *o, struct err *
         rc = watch_start(s, e);
     if (!rc)
         rc = listen_all(s, e);
+    s->o.host = NULL; /* the caller's string need not outlive the start */
+    *out = s;
     if (!rc)
         rc = daemons_start(s, e);
     if (rc) {
+        *out = NULL;
         http_stop(s, 0);
         http_free(s);
         return rc;
     }
-    s->o.host = NULL; /* the caller's string need not outlive the start */
-    *out = s;
     return 0;
 }
 
@@ -179,8 +180,8 @@ static void throw_out(struct http_server *s)
         if (!r)
             return;
         ids = r->id;
-        request_leave(r, true);
-        request_unref(r);
+        exchange_leave(r, true);
+        exchange_unref(r);
     }
 }
 

@@ -91,15 +91,15 @@ struct http_req {
     uint64_t take_ns; /* when the client last took something, or had nothing to take */
 };
 
-/* request.c */
-enum MHD_Result request_access(void *cls, struct MHD_Connection *conn, const char *url, const char *method, const char *version,
+/* exchange.c */
+enum MHD_Result exchange_access(void *cls, struct MHD_Connection *conn, const char *url, const char *method, const char *version,
                                const char *data, size_t *len, void **con_cls);
-void request_completed(void *cls, struct MHD_Connection *conn, void **con_cls, enum MHD_RequestTerminationCode why);
-void request_unref(struct http_req *r);
-void request_resume(struct http_req *r); /* r->mu held */
+void exchange_completed(void *cls, struct MHD_Connection *conn, void **con_cls, enum MHD_RequestTerminationCode why);
+void exchange_unref(struct http_req *r);
+void exchange_resume(struct http_req *r); /* r->mu held */
 /* The client left (force: or is thrown out): tells the watcher, ends the connection. */
-void request_leave(struct http_req *r, bool force);
-int request_reserve(struct http_req *r, size_t bytes);
+void exchange_leave(struct http_req *r, bool force);
+int exchange_reserve(struct http_req *r, size_t bytes);
 
 /* watch.c */
 int watch_start(struct http_server *s, struct err *e);

@@ -41,7 +41,7 @@ static ssize_t stream_read(void *arg, uint64_t pos, char *to, size_t max)
 
 static void stream_done(void *arg)
 {
-    request_unref(arg);
+    exchange_unref(arg);
 }
 
 static struct MHD_Response *stream_response(struct http_req *r, const struct http_head *h)
@@ -62,7 +62,7 @@ static struct MHD_Response *stream_response(struct http_req *r, const struct htt
 int http_stream_begin(struct http_req *r, const struct http_head *h)
 {
     pthread_mutex_lock(&r->mu);
-    int rc = r->status ? ERR_USAGE : request_reserve(r, r->s->o.stream_max) ? ERR_NOMEM : 0;
+    int rc = r->status ? ERR_USAGE : exchange_reserve(r, r->s->o.stream_max) ? ERR_NOMEM : 0;
     if (!rc && !r->gone && r->conn) {
         r->resp = stream_response(r, h);
         rc = r->resp ? 0 : ERR_NOMEM;
@@ -71,7 +71,7 @@ int http_stream_begin(struct http_req *r, const struct http_head *h)
         r->status = h->status;
         r->stream = true;
         r->take_ns = clock_ns();
-        request_resume(r);
+        exchange_resume(r);
     }
     pthread_mutex_unlock(&r->mu);
     return rc;
@@ -109,7 +109,7 @@ int http_stream_write(struct http_req *r, const void *data, size_t len)
         if (r->out_len == r->out_pos)
             r->take_ns = clock_ns();
         rc = stream_append(r, data, len);
-        request_resume(r);
+        exchange_resume(r);
     }
     pthread_mutex_unlock(&r->mu);
     return rc;
@@ -129,7 +129,7 @@ void http_stream_end(struct http_req *r)
 {
     pthread_mutex_lock(&r->mu);
     r->ended = true;
-    request_resume(r);
+    exchange_resume(r);
     pthread_mutex_unlock(&r->mu);
 }
 

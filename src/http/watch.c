@@ -52,11 +52,11 @@ static struct http_req *next_open(struct http_server *s, uint64_t after)
 static void drop_stalled(struct http_server *s)
 {
     uint64_t now = clock_ns(), id = 0;
-    for (struct http_req *r; (r = next_open(s, id)); request_unref(r)) {
+    for (struct http_req *r; (r = next_open(s, id)); exchange_unref(r)) {
         id = r->id;
         if (stream_stalled(r, now)) {
             atomic_fetch_add(&s->n_dropped, 1);
-            request_leave(r, true);
+            exchange_leave(r, true);
         }
     }
 }
@@ -72,8 +72,8 @@ static void *watch_main(void *arg)
             struct http_req *r = ev[i].data.u64 ? find(s, ev[i].data.u64) : NULL;
             if (!r)
                 continue;
-            request_leave(r, (ev[i].events & (EPOLLHUP | EPOLLERR)) != 0);
-            request_unref(r);
+            exchange_leave(r, (ev[i].events & (EPOLLHUP | EPOLLERR)) != 0);
+            exchange_unref(r);
         }
         uint64_t now = clock_ns();
         if (now - last >= (uint64_t)WATCH_TICK_MS * 1000000) {

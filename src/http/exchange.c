@@ -1,4 +1,4 @@
-/* request: one request from its headers to its completion: body, parking, whole answers, and who still holds it.
+/* exchange: one request and its answer, from the headers to completion: body, parking, whole answers, and who still holds it.
  *
  * The access callback of libmicrohttpd is called again and again for one request: with the headers, with each piece of body, at the
  * body's end, and after each resume. What is left to do is read off the request's fields each time. */
@@ -10,7 +10,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 
-static void request_free(struct http_req *r)
+static void exchange_free(struct http_req *r)
 {
     if (r->reserved && r->s->o.release)
         r->s->o.release(r->s->o.arg, r->reserved);
@@ -29,13 +29,13 @@ static void request_free(struct http_req *r)
     mem_free(r);
 }
 
-void request_unref(struct http_req *r)
+void exchange_unref(struct http_req *r)
 {
     if (atomic_fetch_sub(&r->refs, 1) == 1)
-        request_free(r);
+        exchange_free(r);
 }
 
-int request_reserve(struct http_req *r, size_t bytes)
+int exchange_reserve(struct http_req *r, size_t bytes)
 {
     if (r->s->o.reserve && r->s->o.reserve(r->s->o.arg, bytes))
         return ERR_NOMEM;
@@ -57,7 +57,7 @@ static enum MHD_Result add_header(void *arg, enum MHD_ValueKind kind, const char
     return MHD_YES;
 }
 
-static struct http_req *request_new(struct http_server *s, struct MHD_Connection *conn, const char *url, const char *method)
+static struct http_req *exchange_new(struct http_server *s, struct MHD_Connection *conn, const char *url, const char *method)
 {
     struct http_req *r = mem_calloc(1, sizeof *r);
     if (!r)
@@ -72,11 +72,11 @@ static struct http_req *request_new(struct http_server *s, struct MHD_Connection
     r->path = mem_strdup(url);
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
     if (!r->header || !r->method || !r->path || !info) {
-        request_free(r);
+        exchange_free(r);
         return NULL;
     }
     if (MHD_get_connection_values(conn, MHD_HEADER_KIND, add_header, r) != n) {
-        request_free(r);
+        exchange_free(r);
         return NULL;
     }
     r->conn = conn;
@@ -84,7 +84,7 @@ static struct http_req *request_new(struct http_server *s, struct MHD_Connection
     return r;
 }
 
-static void request_link(struct http_req *r)
+static void exchange_link(struct http_req *r)
 {
     struct http_server *s = r->s;
     pthread_mutex_lock(&s->mu);
@@ -98,7 +98,7 @@ static void request_link(struct http_req *r)
     atomic_fetch_add(&s->requests, 1);
 }
 
-static void request_unlink(struct http_req *r)
+static void exchange_unlink(struct http_req *r)
 {
     struct http_server *s = r->s;
     pthread_mutex_lock(&s->mu);
@@ -156,7 +156,7 @@ static int body_room(struct http_req *r, size_t more)
         cap *= 2;
     if (cap > r->s->o.body_max + 1)
         cap = r->s->o.body_max + 1;
-    if (request_reserve(r, cap - r->body_cap))
+    if (exchange_reserve(r, cap - r->body_cap))
         return ERR_NOMEM;
     char *p = mem_realloc(r->body, cap);
     if (!p)
@@ -203,24 +203,24 @@ static enum MHD_Result on_complete(struct http_req *r)
     atomic_fetch_add(&r->refs, 1); /* the application's */
     r->job = (struct job){.fn = run_handle, .arg = r};
     if (jobs_push(&r->s->jobs, &r->job)) { /* stopping */
-        request_unref(r);
-        request_leave(r, true);
+        exchange_unref(r);
+        exchange_leave(r, true);
     }
     return MHD_YES;
 }
 
-enum MHD_Result request_access(void *cls, struct MHD_Connection *conn, const char *url, const char *method, const char *version,
+enum MHD_Result exchange_access(void *cls, struct MHD_Connection *conn, const char *url, const char *method, const char *version,
                                const char *data, size_t *len, void **con_cls)
 {
     (void)version;
     struct http_server *s = cls;
     struct http_req *r = *con_cls;
     if (!r) {
-        r = request_new(s, conn, url, method);
+        r = exchange_new(s, conn, url, method);
         if (!r)
             return MHD_NO;
         *con_cls = r;
-        request_link(r);
+        exchange_link(r);
         return on_head(s, r);
     }
     if (*len > 0)
@@ -233,7 +233,7 @@ enum MHD_Result request_access(void *cls, struct MHD_Connection *conn, const cha
     return handed ? MHD_NO : on_complete(r); /* handed, woken, no answer: the client left */
 }
 
-void request_completed(void *cls, struct MHD_Connection *conn, void **con_cls, enum MHD_RequestTerminationCode why)
+void exchange_completed(void *cls, struct MHD_Connection *conn, void **con_cls, enum MHD_RequestTerminationCode why)
 {
     (void)conn;
     struct http_server *s = cls;
@@ -254,11 +254,11 @@ void request_completed(void *cls, struct MHD_Connection *conn, void **con_cls, e
     pthread_mutex_unlock(&r->mu);
     if (s->o.done)
         s->o.done(s->o.arg, r);
-    request_unlink(r);
-    request_unref(r);
+    exchange_unlink(r);
+    exchange_unref(r);
 }
 
-void request_resume(struct http_req *r)
+void exchange_resume(struct http_req *r)
 {
     if (r->conn && r->parked) {
         r->parked = false;
@@ -272,10 +272,10 @@ static void tell_gone(struct http_req *r) /* r->mu held */
     atomic_fetch_add(&r->s->n_gone, 1);
     if (r->on_gone)
         r->on_gone(r->watch_arg);
-    request_resume(r);
+    exchange_resume(r);
 }
 
-void request_leave(struct http_req *r, bool force)
+void exchange_leave(struct http_req *r, bool force)
 {
     pthread_mutex_lock(&r->mu);
     if (r->conn) {
@@ -327,7 +327,7 @@ int http_reply(struct http_req *r, const struct http_head *h, const void *body, 
             r->gone = true; /* no memory even for an error: end the connection */
             rc = ERR_NOMEM;
         }
-        request_resume(r);
+        exchange_resume(r);
     }
     pthread_mutex_unlock(&r->mu);
     if (p)
@@ -381,5 +381,5 @@ void *http_user(const struct http_req *r)
 
 void http_release(struct http_req *r)
 {
-    request_unref(r);
+    exchange_unref(r);
 }

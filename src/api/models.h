@@ -1,0 +1,17 @@
+/* models: what is resident and what is installed in one list. */
+#ifndef HEARTH_API_MODELS_H
+#define HEARTH_API_MODELS_H
+#include "api/state.h"
+#include "store/store.h"
+
+struct model_row {
+    char name[96], family[24], quant[24], state[16], good_for[160];
+    bool resident, chat;
+    uint64_t bytes;
+    int n_ctx, running;
+    double load_s, progress;
+    int64_t last_used, added;
+};
+int models_list(struct api *a, struct model_row **out, size_t *n); /* mem_free */
+
+#endif

@@ -1,0 +1,172 @@
+/* status: GET /api/status (one object; its form is told in api.h) and GET /health. */
+#include "api/gen.h"
+#include "api/models.h"
+#include "api/routes.h"
+#include "base/clock.h"
+#include "base/cpu.h"
+#include "base/mem.h"
+#include "engine/engine.h"
+#include <string.h>
+#include <unistd.h>
+
+enum route_result health_get(struct api *a, struct http_req *r)
+{
+    static const char ok[] = "{\"status\":\"ok\"}";
+    struct reply y = {.status = 200, .type = "application/json", .body = ok, .len = sizeof ok - 1, .fixed = true};
+    reply_add(&y, "Cache-Control", "no-store");
+    reply_send(a, r, &y);
+    return ROUTE_ANSWERED;
+}
+
+static void write_memory(struct jsonw *w, struct ledger *l)
+{
+    enum { ROWS = 64 };
+    struct ledger_row rows[ROWS];
+    size_t n = ledger_list(l, rows, ROWS);
+    jsonw_obj(w);
+    jsonw_kint(w, "ceiling", (int64_t)ledger_ceiling(l));
+    jsonw_kint(w, "used", (int64_t)ledger_used(l));
+    jsonw_kint(w, "free", (int64_t)ledger_free_bytes(l));
+    jsonw_kint(w, "peak", (int64_t)ledger_peak(l));
+    jsonw_kint(w, "rss", (int64_t)cpu_rss());
+    jsonw_key(w, "owners");
+    jsonw_arr(w);
+    for (size_t i = 0; i < n && i < ROWS; i++) {
+        jsonw_obj(w);
+        jsonw_kstr(w, "path", rows[i].path);
+        jsonw_kint(w, "bytes", (int64_t)rows[i].bytes);
+        jsonw_end_obj(w);
+    }
+    jsonw_end_arr(w);
+    jsonw_end_obj(w);
+}
+
+static void write_model(struct jsonw *w, const struct model_row *m, bool is_default)
+{
+    jsonw_obj(w);
+    jsonw_kstr(w, "name", m->name);
+    jsonw_kstr(w, "state", m->state);
+    jsonw_kbool(w, "resident", m->resident);
+    jsonw_kbool(w, "default", is_default);
+    jsonw_kstr(w, "family", m->family);
+    jsonw_kstr(w, "quant", m->quant);
+    jsonw_kint(w, "bytes", (int64_t)m->bytes);
+    jsonw_kint(w, "n_ctx", m->n_ctx);
+    jsonw_kint(w, "running", m->running);
+    jsonw_kdouble(w, "progress", m->progress);
+    jsonw_kdouble(w, "load_s", m->load_s);
+    jsonw_kint(w, "last_used", m->last_used);
+    jsonw_key(w, "chat");
+    if (!strcmp(m->state, "ready"))
+        jsonw_bool(w, m->chat);
+    else
+        jsonw_null(w);
+    jsonw_kstr(w, "good_for", m->good_for);
+    jsonw_end_obj(w);
+}
+
+static void write_models(struct api *a, struct jsonw *w, const char *by_default)
+{
+    struct model_row *rows = NULL;
+    size_t n = 0;
+    if (models_list(a, &rows, &n))
+        w->out->failed = true;
+    jsonw_arr(w);
+    for (size_t i = 0; rows && i < n; i++)
+        write_model(w, &rows[i], !strcmp(rows[i].name, by_default));
+    jsonw_end_arr(w);
+    mem_free(rows);
+}
+
+static const char *phase_name(const struct gen *g)
+{
+    switch ((enum gen_phase)atomic_load(&g->phase)) {
+    case GEN_LOADING: return "loading";
+    case GEN_STARTING: return "prefill";
+    default: return atomic_load(&g->n_tokens) > 0 ? "decode" : "prefill";
+    }
+}
+
+static int write_requests(struct api *a, struct jsonw *w)
+{
+    struct pump *u = &a->pump;
+    uint64_t now = clock_ns();
+    int loading = 0;
+    jsonw_arr(w);
+    pthread_mutex_lock(&u->mu);
+    for (const struct gen *g = u->all; g; g = g->next) {
+        const char *phase = phase_name(g);
+        loading += phase[0] == 'l';
+        jsonw_obj(w);
+        jsonw_kstr(w, "id", g->id);
+        jsonw_kstr(w, "model", g->model);
+        jsonw_kstr(w, "phase", phase);
+        jsonw_kbool(w, "stream", g->p.stream);
+        jsonw_kdouble(w, "age_s", (double)((now - g->born_ns) / 1000000) / 1e3);
+        jsonw_kint(w, "prompt_tokens", atomic_load(&g->n_prompt_tokens));
+        jsonw_kint(w, "output_tokens", atomic_load(&g->n_tokens));
+        jsonw_end_obj(w);
+    }
+    pthread_mutex_unlock(&u->mu);
+    jsonw_end_arr(w);
+    return loading;
+}
+
+static void known_or_null(struct jsonw *w, const char *key, double v)
+{
+    jsonw_key(w, key);
+    if (v < 0)
+        jsonw_null(w);
+    else
+        jsonw_double(w, (double)(int64_t)(v * 1e3 + 0.5) / 1e3);
+}
+
+static void write_activity(struct api *a, struct jsonw *w)
+{
+    struct engine_stats s;
+    engine_stats(hearth_engine(a->h), &s);
+    jsonw_key(w, "requests");
+    jsonw_obj(w);
+    jsonw_kint(w, "running", s.n_running);
+    jsonw_kint(w, "waiting", s.n_waiting);
+    jsonw_key(w, "list");
+    int loading = write_requests(a, w);
+    jsonw_kint(w, "loading", loading);
+    jsonw_end_obj(w);
+    jsonw_key(w, "speed");
+    jsonw_obj(w);
+    known_or_null(w, "tokens_per_s", meter_rate(&a->meter));
+    known_or_null(w, "last_tokens_per_s", atomic_load(&a->meter.last_tokens_per_s));
+    known_or_null(w, "last_ttft_ms", atomic_load(&a->meter.last_ttft_ms));
+    jsonw_end_obj(w);
+    jsonw_key(w, "totals");
+    jsonw_obj(w);
+    jsonw_kint(w, "requests", (int64_t)s.requests_total);
+    jsonw_kint(w, "cancelled", (int64_t)s.cancelled_total);
+    jsonw_kint(w, "prompt_tokens", (int64_t)s.tokens_prompt_total);
+    jsonw_kint(w, "output_tokens", (int64_t)s.tokens_output_total);
+    jsonw_end_obj(w);
+}
+
+enum route_result status_get(struct api *a, struct http_req *r)
+{
+    struct buf b = {0};
+    struct jsonw w;
+    char by_default[512] = "";
+    bool has_default = loader_default(a, by_default, sizeof by_default);
+    jsonw_init(&w, &b);
+    jsonw_obj(&w);
+    jsonw_kstr(&w, "version", HEARTH_VERSION);
+    jsonw_kstr(&w, "url", http_url(a->http));
+    jsonw_kint(&w, "pid", getpid());
+    jsonw_kdouble(&w, "uptime_s", (double)((clock_ns() - a->start_ns) / 1000000) / 1e3);
+    jsonw_kstr(&w, "default_model", has_default ? by_default : NULL);
+    jsonw_key(&w, "memory");
+    write_memory(&w, hearth_ledger(a->h));
+    jsonw_key(&w, "models");
+    write_models(a, &w, by_default);
+    write_activity(a, &w);
+    jsonw_end_obj(&w);
+    reply_json(a, r, 200, &b);
+    return ROUTE_ANSWERED;
+}
