@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/mem.h"
-#include <dirent.h>
+#include "store/pip.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -84,26 +84,6 @@ int fetch_cut(struct fetch *f, uint64_t len, struct err *e)
     return 0;
 }
 
-/* The folder pip works in: one level of its own temporary folders may lie inside, never more than a few deep. */
-static void remove_tree(const char *path, int depth)
-{
-    DIR *d = depth ? opendir(path) : NULL;
-    for (struct dirent *x; d && (x = readdir(d));) {
-        if (!strcmp(x->d_name, ".") || !strcmp(x->d_name, ".."))
-            continue;
-        char *p = fs_join(path, x->d_name);
-        struct stat st;
-        if (p && !lstat(p, &st) && S_ISDIR(st.st_mode))
-            remove_tree(p, depth - 1);
-        else if (p)
-            unlink(p);
-        mem_free(p);
-    }
-    if (d)
-        closedir(d);
-    rmdir(path);
-}
-
 void fetch_forget(struct fetch *f)
 {
     static const char *const sides[] = {"", ".etag", ".parts"};
@@ -115,7 +95,7 @@ void fetch_forget(struct fetch *f)
     }
     char *pip = fetch_side(f, ".pip");
     if (pip)
-        remove_tree(pip, 8);
+        pip_remove_tree(pip, 8);
     mem_free(pip);
     fetch_close(f);
     f->have = 0;
