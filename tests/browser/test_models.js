@@ -3,11 +3,13 @@
 const { Skip, check, equal, test, until } = require('./harness.js');
 const { answered, briefly, send, status, visit } = require('./browser.js');
 
+const tell = (url, what, model) => fetch(`${url}/api/${what}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ model }) });
 const rowOf = (page, name) => page.locator(`.model-row[data-model="${name}"]`);
 
 module.exports = async (browser, url) => {
+  for (const m of (await status(url)).models) await tell(url, 'load', m.name); /* a model's kind is known once it is loaded */
   const { models } = await status(url);
-  const first = models.find((m) => m.chat && m.state === 'ready');
+  const first = models.find((m) => m.chat);
   const base = models.find((m) => m.chat === false);
   const second = models.find((m) => m !== first);
 
@@ -23,6 +25,7 @@ module.exports = async (browser, url) => {
 
   await test('models: switching loads the other model and the next answer comes from it', async () => {
     if (!second) throw new Skip('only one model is installed');
+    await tell(url, 'unload', second.name);
     const { page, close } = await visit(browser, url, { before: briefly(8) });
     await page.click('#model-btn');
     await page.click(`[role=menuitemradio]:has-text("${second.name}")`);

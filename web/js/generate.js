@@ -55,6 +55,7 @@ function buildRequest(conv, msg) {
   const body = { model: msg.model };
   for (const [name, value] of Object.entries({ temperature, max_tokens, seed })) if (value !== null && value !== undefined) body[name] = value;
   if (modelInfo(msg.model)?.chat === false) {
+    msg.raw = true;
     /* the API's own default for completions is a few words; a page wants a passage */
     return ['/v1/completions', { max_tokens: 256, ...body, prompt: rawPrompt(turns) }];
   }

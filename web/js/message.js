@@ -2,7 +2,6 @@
 import { button, copyButton, h, isComposing, seconds } from './dom.js';
 import { icon } from './icons.js';
 import { MarkdownView } from './markdown.js';
-import { modelInfo } from './state.js';
 import { siblings } from './tree.js';
 
 const one = (x) => (x >= 100 ? Math.round(x) : x.toFixed(1));
@@ -114,9 +113,9 @@ export class AnswerMessage {
     this.node.classList.toggle('live', live);
     this.node.setAttribute('aria-busy', String(live));
     if (msg.reasoning) this.drawThought(live && !msg.content);
-    if (modelInfo(msg.model)?.chat === false) this.prose.textContent = msg.content; /* a base model's text is no Markdown */
+    this.prose.classList.toggle('raw', Boolean(msg.raw));
+    if (msg.raw) this.prose.textContent = msg.content; /* a base model's text is no Markdown */
     else this.view.set(msg.content, live);
-    this.prose.classList.toggle('raw', modelInfo(msg.model)?.chat === false);
     if (live) this.drawLive();
     else this.drawEnd(busy);
     return performance.now() - t0;

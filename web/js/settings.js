@@ -71,8 +71,8 @@ function themeField() {
 function plain(conv) {
   const number = (x, other) => (Number.isFinite(x) ? x : other);
   const nodes = {};
-  for (const { id, parent, role, content, model, time, kids, sel } of Object.values(conv.nodes)) {
-    nodes[id] = { id, parent, role, content, model: String(model ?? ''), time: number(time, 0), kids, sel: number(sel, 0), state: 'done' };
+  for (const { id, parent, role, content, model, time, kids, sel, raw } of Object.values(conv.nodes)) {
+    nodes[id] = { id, parent, role, content, model: String(model ?? ''), time: number(time, 0), kids, sel: number(sel, 0), raw: Boolean(raw), state: 'done' };
   }
   const { id, title, kids } = conv;
   return { v: 1, id, title, named: true, created: number(conv.created, 0), updated: number(conv.updated, 0), model: String(conv.model ?? ''), settings: { ...NO_SETTINGS }, nodes, kids, sel: number(conv.sel, 0) };
