@@ -11,7 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FETCH_SLACK = 32 << 20 }; /* disk left alone beyond the file itself */
+enum {
+    FETCH_SLACK = 32 << 20, /* disk left alone beyond the file itself */
+    FETCH_MEAN_S = 15,      /* the speed shown is that of about so many seconds */
+};
 
 char *fetch_side(const struct fetch *f, const char *suffix)
 {
@@ -157,15 +160,18 @@ int fetch_tick(struct fetch *f, const char *stage, uint64_t done, struct err *e)
         done = f->shown;
     if (loading)
         f->shown = done;
-    if (f->rate_at <= 0 || (new_stage && !loading) || f->rate_at <= 0 || done < f->rate_done) {
+    if (f->rate_at <= 0 || (new_stage && !loading) || done < f->rate_done) {
         f->rate = 0;
-        f->rate_at = now;
-        f->rate_done = done;
+        f->rate_at = f->rate_from = now;
+        f->rate_done = f->rate_base = done;
     }
     f->stage = stage;
-    if (now - f->rate_at >= 0.5) { /* a smoothed rate: half the last half second, half what was */
-        double r = (double)(done - f->rate_done) / (now - f->rate_at);
-        f->rate = f->rate > 0 ? 0.5 * f->rate + 0.5 * r : r;
+    if (now - f->rate_at >= 0.5) { /* wheels come in bursts: the mean since the start, later a slow average */
+        double dt = now - f->rate_at, r = (double)(done - f->rate_done) / dt;
+        if (now - f->rate_from < FETCH_MEAN_S)
+            f->rate = (double)(done - f->rate_base) / (now - f->rate_from);
+        else
+            f->rate += (r - f->rate) * (dt < FETCH_MEAN_S ? dt / FETCH_MEAN_S : 1);
         f->rate_at = now;
         f->rate_done = done;
     }

@@ -20,8 +20,10 @@ struct fetch {
     const char *source;
     store_progress_fn progress;
     void *arg;
-    double told_at, rate_at, rate; /* meter: seconds, seconds, bytes per second */
-    uint64_t rate_done, shown;     /* bytes at rate_at; the most that was told while loading */
+    /* The meter: when the caller was last told; where measuring began, where it last looked; bytes per second. */
+    double told_at, rate_from, rate_at, rate;
+    uint64_t rate_base, rate_done;
+    uint64_t shown; /* the most that was told while loading */
     const char *stage;
 };
 
