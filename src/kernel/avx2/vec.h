@@ -6,7 +6,8 @@
 
 #define VEC static inline __attribute__((always_inline))
 typedef __m256 vf;
-enum { VW = 8, ATTN_ROWS = 6, ATTN_VECS = 2 }; /* 12 accumulators + 2 loads + 1 broadcast of 16 registers */
+enum { VW = 8, ATTN_ROWS = 6, ATTN_VECS = 2, /* 12 accumulators + 2 loads + 1 broadcast of 16 registers */
+       FLOAT_TOK = 6 };
 
 VEC vf v_load(const float *p) { return _mm256_loadu_ps(p); }
 VEC void v_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
@@ -36,6 +37,10 @@ VEC vf v_scale2(vf p, vf z)
     return _mm256_mul_ps(_mm256_mul_ps(p, a), b);
 }
 VEC vf v_load_half(const uint8_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)); }
+VEC vf v_load_bf16(const uint8_t *p)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)), 16));
+}
 VEC void v_store_half(uint8_t *p, vf a)
 {
     _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));

@@ -6,7 +6,8 @@
 
 #define VEC static inline __attribute__((always_inline))
 typedef __m512 vf;
-enum { VW = 16, ATTN_ROWS = 4, ATTN_VECS = 4 }; /* 16 accumulators + 4 loads + 4 broadcasts of 32 registers */
+enum { VW = 16, ATTN_ROWS = 4, ATTN_VECS = 4, /* 16 accumulators + 4 loads + 4 broadcasts of 32 registers */
+       FLOAT_TOK = 16 };
 
 VEC vf v_load(const float *p) { return _mm512_loadu_ps(p); }
 VEC void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
@@ -36,6 +37,10 @@ VEC vf v_scale2(vf p, vf z)
     return _mm512_mul_ps(_mm512_mul_ps(p, a), b);
 }
 VEC vf v_load_half(const uint8_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)); }
+VEC vf v_load_bf16(const uint8_t *p)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p)), 16));
+}
 VEC void v_store_half(uint8_t *p, vf a)
 {
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
