@@ -224,7 +224,8 @@ int file_get_str(const struct model_file *f, const char *key, struct file_str *o
     return 0;
 }
 
-int file_get_array(const struct model_file *f, const char *key, enum file_value_type elem, struct file_array *out, struct err *e)
+int file_get_array(const struct model_file *f, const char *key, enum file_value_type elem, struct file_array *out,
+                   struct err *e)
 {
     const struct file_kv *kv;
     int rc = file_want(f, key, &kv, e);
@@ -233,7 +234,8 @@ int file_get_array(const struct model_file *f, const char *key, enum file_value_
     if (kv->type != FV_ARRAY)
         return file_wrong(key, "an array", e);
     if (kv->v.a.type != elem)
-        return err_set(e, ERR_FORMAT, "key %s is an array of type %d, wanted type %d", key, (int)kv->v.a.type, (int)elem);
+        return err_set(e, ERR_FORMAT, "key %s is an array of type %d, wanted type %d", key, (int)kv->v.a.type,
+                       (int)elem);
     *out = kv->v.a;
     return 0;
 }

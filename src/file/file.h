@@ -11,7 +11,19 @@
 #include <stdint.h>
 
 enum file_value_type { /* numbers are those of GGUF */
-    FV_U8, FV_I8, FV_U16, FV_I16, FV_U32, FV_I32, FV_F32, FV_BOOL, FV_STRING, FV_ARRAY, FV_U64, FV_I64, FV_F64
+                       FV_U8,
+                       FV_I8,
+                       FV_U16,
+                       FV_I16,
+                       FV_U32,
+                       FV_I32,
+                       FV_F32,
+                       FV_BOOL,
+                       FV_STRING,
+                       FV_ARRAY,
+                       FV_U64,
+                       FV_I64,
+                       FV_F64
 };
 
 struct file_str { /* a view into the header; not NUL-terminated */
@@ -30,9 +42,9 @@ struct file_kv {
     struct file_str key;
     enum file_value_type type;
     union {
-        uint64_t u;  /* unsigned and bool */
-        int64_t i;   /* signed */
-        double f;    /* f32 and f64 */
+        uint64_t u; /* unsigned and bool */
+        int64_t i;  /* signed */
+        double f;   /* f32 and f64 */
         struct file_str s;
         struct file_array a;
     } v;
@@ -41,20 +53,20 @@ struct file_kv {
 struct file_tensor {
     struct file_str name;
     enum dtype dtype;
-    int n_dims;       /* 1..4 */
-    uint64_t dim[4];  /* dim[0] = elements per row (k), dim[1] = rows; unused are 1 */
-    uint64_t offset;  /* from the start of the file */
+    int n_dims;      /* 1..4 */
+    uint64_t dim[4]; /* dim[0] = elements per row (k), dim[1] = rows; unused are 1 */
+    uint64_t offset; /* from the start of the file */
     uint64_t bytes;
 };
 
 struct model_file {
     char *path;
-    char format[16];   /* "GGUF v3" */
+    char format[16]; /* "GGUF v3" */
     struct fs_reader data;
     uint64_t n_kv, n_tensor;
     const struct file_kv *kv;
     const struct file_tensor *tensor;
-    size_t header_bytes; /* memory held by this struct: header copy and tables; callers account it in the ledger */
+    size_t header_bytes;  /* memory held by this struct: header copy and tables; callers account it in the ledger */
     struct file_mem *mem; /* private */
 };
 
@@ -70,6 +82,7 @@ int file_get_u32(const struct model_file *f, const char *key, uint32_t *out, str
 int file_get_f32(const struct model_file *f, const char *key, float *out, struct err *e);
 int file_get_bool(const struct model_file *f, const char *key, bool *out, struct err *e);
 int file_get_str(const struct model_file *f, const char *key, struct file_str *out, struct err *e);
-int file_get_array(const struct model_file *f, const char *key, enum file_value_type elem, struct file_array *out, struct err *e);
+int file_get_array(const struct model_file *f, const char *key, enum file_value_type elem, struct file_array *out,
+                   struct err *e);
 
 #endif

@@ -16,15 +16,16 @@ struct scan {
     struct err *e;
 };
 
-static const uint8_t value_bytes[] = {[FV_U8] = 1,  [FV_I8] = 1,  [FV_U16] = 2,  [FV_I16] = 2, [FV_U32] = 4, [FV_I32] = 4,
-                                      [FV_F32] = 4, [FV_BOOL] = 1, [FV_U64] = 8, [FV_I64] = 8, [FV_F64] = 8};
+static const uint8_t value_bytes[] = {
+    [FV_U8] = 1,  [FV_I8] = 1,   [FV_U16] = 2, [FV_I16] = 2, [FV_U32] = 4, [FV_I32] = 4,
+    [FV_F32] = 4, [FV_BOOL] = 1, [FV_U64] = 8, [FV_I64] = 8, [FV_F64] = 8};
 
 /* ggml types that exist but are no row of the dtype table, so that the refusal can name them. */
 static const char *const foreign_types[] = {
-    [4] = "Q4_2",      [5] = "Q4_3",      [9] = "Q8_1",       [10] = "Q2_K",    [11] = "Q3_K",    [15] = "Q8_K",
-    [16] = "IQ2_XXS",  [17] = "IQ2_XS",   [18] = "IQ3_XXS",   [19] = "IQ1_S",   [20] = "IQ4_NL",  [21] = "IQ3_S",
-    [22] = "IQ2_S",    [23] = "IQ4_XS",   [24] = "I8",        [25] = "I16",     [26] = "I32",     [27] = "I64",
-    [28] = "F64",      [29] = "IQ1_M",    [34] = "TQ1_0",     [35] = "TQ2_0",   [39] = "MXFP4",   [40] = "NVFP4",
+    [4] = "Q4_2",     [5] = "Q4_3",    [9] = "Q8_1",     [10] = "Q2_K",  [11] = "Q3_K",   [15] = "Q8_K",
+    [16] = "IQ2_XXS", [17] = "IQ2_XS", [18] = "IQ3_XXS", [19] = "IQ1_S", [20] = "IQ4_NL", [21] = "IQ3_S",
+    [22] = "IQ2_S",   [23] = "IQ4_XS", [24] = "I8",      [25] = "I16",   [26] = "I32",    [27] = "I64",
+    [28] = "F64",     [29] = "IQ1_M",  [34] = "TQ1_0",   [35] = "TQ2_0", [39] = "MXFP4",  [40] = "NVFP4",
 };
 
 /* A name from the file for a message: short, and one line. */
@@ -45,7 +46,9 @@ static int scan_want(struct scan *s, uint64_t n)
     uint64_t pos = s->r.pos;
     if (n > s->limit - pos) {
         if (s->limit_is_eof)
-            return err_set(s->e, ERR_FORMAT, "header is cut off: %" PRIu64 " bytes wanted at offset %" PRIu64 ", the file ends at %" PRIu64,
+            return err_set(s->e, ERR_FORMAT,
+                           "header is cut off: %" PRIu64 " bytes wanted at offset %" PRIu64
+                           ", the file ends at %" PRIu64,
                            n, pos, s->limit);
         return err_set(s->e, ERR_LIMIT, "header passes %d MiB at offset %" PRIu64, GGUF_MAX_HEADER >> 20, pos);
     }
@@ -63,7 +66,9 @@ static int scan_string(struct scan *s, uint64_t max, const char *what, bool name
         return rc;
     uint64_t at = s->r.pos, n = reader_u64(&s->r);
     if (n > max)
-        return err_set(s->e, ERR_FORMAT, "%s at offset %" PRIu64 " claims %" PRIu64 " bytes, at most %" PRIu64 " are allowed", what, at, n, max);
+        return err_set(s->e, ERR_FORMAT,
+                       "%s at offset %" PRIu64 " claims %" PRIu64 " bytes, at most %" PRIu64 " are allowed", what, at,
+                       n, max);
     if (name && n == 0)
         return err_set(s->e, ERR_FORMAT, "empty %s at offset %" PRIu64, what, at);
     rc = scan_want(s, n);
@@ -103,7 +108,8 @@ static int scan_array(struct scan *s)
         return err_set(s->e, ERR_FORMAT, "array of unknown type %" PRIu32 " at offset %" PRIu64, type, at);
     uint64_t least = type == FV_STRING ? 8 : value_bytes[type];
     if (n > s->limit / least) /* then n * least cannot overflow below */
-        return err_set(s->e, ERR_FORMAT, "array at offset %" PRIu64 " claims %" PRIu64 " elements, more than the file can hold", at, n);
+        return err_set(s->e, ERR_FORMAT,
+                       "array at offset %" PRIu64 " claims %" PRIu64 " elements, more than the file can hold", at, n);
     if (type == FV_BOOL)
         return scan_bools(s, n);
     if (type != FV_STRING) {
@@ -148,7 +154,8 @@ static int scan_tensor(struct scan *s)
     uint64_t at = s->r.pos;
     uint32_t n_dims = reader_u32(&s->r);
     if (n_dims < 1 || n_dims > 4)
-        return err_set(s->e, ERR_FORMAT, "tensor with %" PRIu32 " dimensions at offset %" PRIu64 ", 1 to 4 are allowed", n_dims, at);
+        return err_set(s->e, ERR_FORMAT, "tensor with %" PRIu32 " dimensions at offset %" PRIu64 ", 1 to 4 are allowed",
+                       n_dims, at);
     rc = scan_want(s, 8u * n_dims + 12);
     if (!rc)
         reader_skip(&s->r, 8u * n_dims + 12);
@@ -184,9 +191,11 @@ int gguf_scan(const void *p, size_t have, uint64_t file_size, uint64_t *need, st
         rc = scan_want(&s, 16);
     uint64_t n_tensor = rc ? 0 : reader_u64(&s.r), n_kv = rc ? 0 : reader_u64(&s.r);
     if (n_tensor > GGUF_MAX_TENSORS)
-        return err_set(e, ERR_FORMAT, "file claims %" PRIu64 " tensors, at most %d are allowed", n_tensor, GGUF_MAX_TENSORS);
+        return err_set(e, ERR_FORMAT, "file claims %" PRIu64 " tensors, at most %d are allowed", n_tensor,
+                       GGUF_MAX_TENSORS);
     if (n_kv > GGUF_MAX_KV)
-        return err_set(e, ERR_FORMAT, "file claims %" PRIu64 " metadata keys, at most %d are allowed", n_kv, GGUF_MAX_KV);
+        return err_set(e, ERR_FORMAT, "file claims %" PRIu64 " metadata keys, at most %d are allowed", n_kv,
+                       GGUF_MAX_KV);
     for (uint64_t i = 0; i < n_kv && !rc; i++) {
         rc = scan_string(&s, GGUF_MAX_KEY, "key", true);
         if (!rc)
@@ -232,19 +241,44 @@ static int build_value(struct file_kv *kv, struct reader *r, struct arena *mem)
 {
     kv->type = (enum file_value_type)reader_u32(r);
     switch (kv->type) {
-    case FV_U8: kv->v.u = reader_u8(r); break;
-    case FV_BOOL: kv->v.u = reader_u8(r); break;
-    case FV_I8: kv->v.i = (int8_t)reader_u8(r); break;
-    case FV_U16: kv->v.u = reader_u16(r); break;
-    case FV_I16: kv->v.i = (int16_t)reader_u16(r); break;
-    case FV_U32: kv->v.u = reader_u32(r); break;
-    case FV_I32: kv->v.i = reader_i32(r); break;
-    case FV_F32: kv->v.f = (double)reader_f32(r); break;
-    case FV_U64: kv->v.u = reader_u64(r); break;
-    case FV_I64: kv->v.i = (int64_t)reader_u64(r); break;
-    case FV_F64: kv->v.f = reader_f64(r); break;
-    case FV_STRING: kv->v.s = build_string(r); break;
-    case FV_ARRAY: return build_array(&kv->v.a, r, mem);
+    case FV_U8:
+        kv->v.u = reader_u8(r);
+        break;
+    case FV_BOOL:
+        kv->v.u = reader_u8(r);
+        break;
+    case FV_I8:
+        kv->v.i = (int8_t)reader_u8(r);
+        break;
+    case FV_U16:
+        kv->v.u = reader_u16(r);
+        break;
+    case FV_I16:
+        kv->v.i = (int16_t)reader_u16(r);
+        break;
+    case FV_U32:
+        kv->v.u = reader_u32(r);
+        break;
+    case FV_I32:
+        kv->v.i = reader_i32(r);
+        break;
+    case FV_F32:
+        kv->v.f = (double)reader_f32(r);
+        break;
+    case FV_U64:
+        kv->v.u = reader_u64(r);
+        break;
+    case FV_I64:
+        kv->v.i = (int64_t)reader_u64(r);
+        break;
+    case FV_F64:
+        kv->v.f = reader_f64(r);
+        break;
+    case FV_STRING:
+        kv->v.s = build_string(r);
+        break;
+    case FV_ARRAY:
+        return build_array(&kv->v.a, r, mem);
     }
     return 0;
 }
@@ -260,7 +294,8 @@ static int build_tensor(struct file_tensor *t, struct reader *r, struct err *e)
         uint64_t d = i < t->n_dims ? reader_u64(r) : 1;
         t->dim[i] = d;
         if (d == 0 || d > (uint64_t)INT64_MAX / elems)
-            return err_set(e, ERR_FORMAT, "tensor %s: dimension %d is %" PRIu64 ", so its size is zero or overflows", name, i, d);
+            return err_set(e, ERR_FORMAT, "tensor %s: dimension %d is %" PRIu64 ", so its size is zero or overflows",
+                           name, i, d);
         elems *= d;
         rows *= i ? d : 1;
     }
@@ -268,8 +303,8 @@ static int build_tensor(struct file_tensor *t, struct reader *r, struct err *e)
     t->offset = reader_u64(r); /* still relative to the data section */
     if (dtype_from_gguf(type, &t->dtype, NULL)) {
         const char *known = type < sizeof foreign_types / sizeof *foreign_types ? foreign_types[type] : NULL;
-        return err_set(e, ERR_UNSUPPORTED, "tensor %s has type %s (number %" PRIu32 "), which Hearth does not read", name,
-                       known ? known : "unknown", type);
+        return err_set(e, ERR_UNSUPPORTED, "tensor %s has type %s (number %" PRIu32 "), which Hearth does not read",
+                       name, known ? known : "unknown", type);
     }
     int rc = dtype_row_bytes(t->dtype, t->dim[0], &row, e);
     if (rc)
@@ -285,9 +320,12 @@ static int build_place(struct file_tensor *t, uint64_t start, uint64_t align, ui
     char name[64];
     show_name(name, t->name);
     if (t->offset % align)
-        return err_set(e, ERR_FORMAT, "tensor %s: offset %" PRIu64 " is no multiple of the alignment %" PRIu64, name, t->offset, align);
+        return err_set(e, ERR_FORMAT, "tensor %s: offset %" PRIu64 " is no multiple of the alignment %" PRIu64, name,
+                       t->offset, align);
     if (start > file_size || t->offset > file_size - start || t->bytes > file_size - start - t->offset)
-        return err_set(e, ERR_FORMAT, "tensor %s: %" PRIu64 " bytes at data offset %" PRIu64 " pass the end of the file (%" PRIu64 " bytes): cut off?",
+        return err_set(e, ERR_FORMAT,
+                       "tensor %s: %" PRIu64 " bytes at data offset %" PRIu64 " pass the end of the file (%" PRIu64
+                       " bytes): cut off?",
                        name, t->bytes, t->offset, file_size);
     t->offset += start;
     return 0;
@@ -301,12 +339,14 @@ static int build_general(const struct model_file *f, uint64_t *align, struct err
     if (rc && rc != ERR_NOTFOUND)
         return rc;
     if (v < 8 || v > GGUF_MAX_ALIGNMENT || (v & (v - 1)))
-        return err_set(e, ERR_FORMAT, "general.alignment is %" PRIu32 ", wanted a power of two from 8 to %d", v, GGUF_MAX_ALIGNMENT);
+        return err_set(e, ERR_FORMAT, "general.alignment is %" PRIu32 ", wanted a power of two from 8 to %d", v,
+                       GGUF_MAX_ALIGNMENT);
     rc = file_get_u32(f, "split.count", &parts, e);
     if (rc && rc != ERR_NOTFOUND)
         return rc;
     if (parts > 1)
-        return err_set(e, ERR_UNSUPPORTED, "the file is one of %" PRIu32 " parts of a split model: merge them first", parts);
+        return err_set(e, ERR_UNSUPPORTED, "the file is one of %" PRIu32 " parts of a split model: merge them first",
+                       parts);
     *align = v;
     return 0;
 }
@@ -327,7 +367,8 @@ static int build_keys(struct model_file *f, struct file_kv *kv, struct reader *r
     return 0;
 }
 
-static int build_tensors(struct model_file *f, struct file_tensor *t, struct reader *r, uint64_t file_size, struct err *e)
+static int build_tensors(struct model_file *f, struct file_tensor *t, struct reader *r, uint64_t file_size,
+                         struct err *e)
 {
     struct file_mem *m = f->mem;
     char name[64];

@@ -8,19 +8,23 @@
 
 enum { DB_VERSION = 1, DB_BUSY_MS = 10000 };
 
-static const char SCHEMA[] = "CREATE TABLE IF NOT EXISTS models("
-                             "name TEXT PRIMARY KEY, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL, family TEXT NOT NULL, quant TEXT NOT NULL,"
-                             "licence TEXT NOT NULL, source TEXT NOT NULL, added INTEGER NOT NULL, n_params INTEGER NOT NULL, n_ctx INTEGER NOT NULL)"
-                             " STRICT;"
-                             "CREATE INDEX IF NOT EXISTS models_sha256 ON models(sha256);"
-                             "PRAGMA user_version = 1;";
+static const char SCHEMA[] =
+    "CREATE TABLE IF NOT EXISTS models("
+    "name TEXT PRIMARY KEY, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL, family TEXT NOT NULL, quant TEXT NOT NULL,"
+    "licence TEXT NOT NULL, source TEXT NOT NULL, added INTEGER NOT NULL, n_params INTEGER NOT NULL, n_ctx INTEGER NOT NULL)"
+    " STRICT;"
+    "CREATE INDEX IF NOT EXISTS models_sha256 ON models(sha256);"
+    "PRAGMA user_version = 1;";
 
 #define COLUMNS "name, sha256, family, quant, licence, source, bytes, added, n_params, n_ctx"
 
 static int db_fail(struct store *s, const char *what, struct err *e)
 {
     int code = sqlite3_errcode(s->db);
-    int rc = code == SQLITE_FULL ? ERR_DISK_FULL : code == SQLITE_BUSY ? ERR_BUSY : code == SQLITE_NOMEM ? ERR_NOMEM : ERR_IO;
+    int rc = code == SQLITE_FULL    ? ERR_DISK_FULL
+             : code == SQLITE_BUSY  ? ERR_BUSY
+             : code == SQLITE_NOMEM ? ERR_NOMEM
+                                    : ERR_IO;
     return err_set(e, rc, "the model index %s/store.db: cannot %s: %s", s->dir, what, sqlite3_errmsg(s->db));
 }
 
@@ -48,7 +52,8 @@ static int db_upgrade(struct store *s, struct err *e)
     if (rc || v == DB_VERSION)
         return rc;
     if (v > DB_VERSION)
-        return err_set(e, ERR_UNSUPPORTED, "%s/store.db is from a newer Hearth (schema %d, this one knows %d)", s->dir, v, DB_VERSION);
+        return err_set(e, ERR_UNSUPPORTED, "%s/store.db is from a newer Hearth (schema %d, this one knows %d)", s->dir,
+                       v, DB_VERSION);
     rc = db_begin(s, e);
     if (rc)
         return rc;
@@ -65,7 +70,8 @@ int db_open(struct store *s, struct err *e)
     char *path = fs_join(s->dir, "store.db");
     if (!path)
         return err_set(e, ERR_NOMEM, "out of memory");
-    int code = sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, NULL), rc = 0;
+    int code = sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, NULL),
+        rc = 0;
     if (!s->db)
         rc = err_set(e, ERR_NOMEM, "out of memory for the model index");
     else if (code != SQLITE_OK)
@@ -134,12 +140,14 @@ int db_all(struct store *s, struct store_model **out, size_t *n, struct err *e)
     size_t cap = 0, count = 0;
     int code, rc = 0;
     pthread_mutex_lock(&s->lock);
-    if (sqlite3_prepare_v2(s->db, "SELECT " COLUMNS " FROM models ORDER BY added DESC, rowid DESC", -1, &q, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(s->db, "SELECT " COLUMNS " FROM models ORDER BY added DESC, rowid DESC", -1, &q, NULL) !=
+        SQLITE_OK)
         rc = db_fail(s, "read it", e);
     while (!rc && (code = sqlite3_step(q)) != SQLITE_DONE) {
         struct store_model *p = code == SQLITE_ROW ? mem_grow(rows, &cap, count + 1, sizeof *rows) : NULL;
         if (!p) {
-            rc = code == SQLITE_ROW ? err_set(e, ERR_NOMEM, "out of memory for the list of models") : db_fail(s, "read it", e);
+            rc = code == SQLITE_ROW ? err_set(e, ERR_NOMEM, "out of memory for the list of models")
+                                    : db_fail(s, "read it", e);
             break;
         }
         rows = p;
@@ -179,7 +187,9 @@ int db_put(struct store *s, const struct store_model *m, struct err *e)
     const int64_t number[] = {(int64_t)m->bytes, m->added, (int64_t)m->n_params, m->n_ctx};
     sqlite3_stmt *q = NULL;
     pthread_mutex_lock(&s->lock);
-    int ok = sqlite3_prepare_v2(s->db, "INSERT OR REPLACE INTO models(" COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)", -1, &q, NULL) == SQLITE_OK;
+    int ok =
+        sqlite3_prepare_v2(s->db, "INSERT OR REPLACE INTO models(" COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
+                           -1, &q, NULL) == SQLITE_OK;
     for (int i = 0; i < 6 && ok; i++)
         ok = sqlite3_bind_text(q, i + 1, text[i], -1, SQLITE_TRANSIENT) == SQLITE_OK;
     for (int i = 0; i < 4 && ok; i++)

@@ -20,6 +20,7 @@ int db_delete(struct store *s, const char *name, struct err *e);
 int db_refs(struct store *s, const char *sha256, int *n, struct err *e);
 /* One writer at a time, in this process and in others; every begin has its end. */
 int db_begin(struct store *s, struct err *e);
-int db_end(struct store *s, int rc, struct err *e); /* commits when rc is 0, else rolls back; returns rc or the commit's error */
+int db_end(struct store *s, int rc,
+           struct err *e); /* commits when rc is 0, else rolls back; returns rc or the commit's error */
 
 #endif

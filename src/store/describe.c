@@ -10,9 +10,9 @@ enum { DESCRIBE_TEXT = 512, DESCRIBE_ARRAY = 16 }; /* longer values are told by 
 
 /* general.file_type, where it names a mix that no single tensor type does. */
 static const char *const mixes[] = {
-    [0] = "F32",     [1] = "F16",     [2] = "Q4_0",    [3] = "Q4_1",    [7] = "Q8_0",  [8] = "Q5_0",  [9] = "Q5_1",
-    [10] = "Q2_K",   [11] = "Q3_K_S", [12] = "Q3_K_M", [13] = "Q3_K_L", [14] = "Q4_K_S", [15] = "Q4_K_M", [16] = "Q5_K_S",
-    [17] = "Q5_K_M", [18] = "Q6_K",   [32] = "BF16",
+    [0] = "F32",     [1] = "F16",     [2] = "Q4_0",    [3] = "Q4_1",    [7] = "Q8_0",    [8] = "Q5_0",
+    [9] = "Q5_1",    [10] = "Q2_K",   [11] = "Q3_K_S", [12] = "Q3_K_M", [13] = "Q3_K_L", [14] = "Q4_K_S",
+    [15] = "Q4_K_M", [16] = "Q5_K_S", [17] = "Q5_K_M", [18] = "Q6_K",   [32] = "BF16",
 };
 
 static void copy_str(const struct model_file *f, const char *key, char *out, size_t size)
@@ -91,19 +91,34 @@ static void write_number(struct jsonw *w, const struct file_array *a, uint64_t i
     memcpy(&f, &raw, sizeof f);
     memcpy(&d, &raw, sizeof d);
     switch (a->type) {
-    case FV_I8: jsonw_int(w, (int8_t)raw); break;
-    case FV_I16: jsonw_int(w, (int16_t)raw); break;
-    case FV_I32: jsonw_int(w, (int32_t)raw); break;
-    case FV_F32: jsonw_float(w, f); break;
-    case FV_F64: jsonw_double(w, d); break;
-    case FV_BOOL: jsonw_bool(w, raw != 0); break;
-    default: jsonw_int(w, (int64_t)raw); break;
+    case FV_I8:
+        jsonw_int(w, (int8_t)raw);
+        break;
+    case FV_I16:
+        jsonw_int(w, (int16_t)raw);
+        break;
+    case FV_I32:
+        jsonw_int(w, (int32_t)raw);
+        break;
+    case FV_F32:
+        jsonw_float(w, f);
+        break;
+    case FV_F64:
+        jsonw_double(w, d);
+        break;
+    case FV_BOOL:
+        jsonw_bool(w, raw != 0);
+        break;
+    default:
+        jsonw_int(w, (int64_t)raw);
+        break;
     }
 }
 
 static void write_array(struct jsonw *w, const struct file_array *a)
 {
-    static const char *const name[] = {"u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64"};
+    static const char *const name[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                       "bool", "string", "array", "u64", "i64", "f64"};
     bool small = a->n <= DESCRIBE_ARRAY;
     for (uint64_t i = 0; small && a->type == FV_STRING && i < a->n; i++)
         small = a->strs[i].n <= DESCRIBE_TEXT;
@@ -136,15 +151,27 @@ static void write_value(struct jsonw *w, const struct file_kv *kv)
         jsonw_kint(w, "text_bytes", (int64_t)kv->v.s.n);
         jsonw_end_obj(w);
         break;
-    case FV_ARRAY: write_array(w, &kv->v.a); break;
-    case FV_F32: jsonw_float(w, (float)kv->v.f); break;
-    case FV_F64: jsonw_double(w, kv->v.f); break;
-    case FV_BOOL: jsonw_bool(w, kv->v.u != 0); break;
+    case FV_ARRAY:
+        write_array(w, &kv->v.a);
+        break;
+    case FV_F32:
+        jsonw_float(w, (float)kv->v.f);
+        break;
+    case FV_F64:
+        jsonw_double(w, kv->v.f);
+        break;
+    case FV_BOOL:
+        jsonw_bool(w, kv->v.u != 0);
+        break;
     case FV_I8:
     case FV_I16:
     case FV_I32:
-    case FV_I64: jsonw_int(w, kv->v.i); break;
-    default: jsonw_int(w, (int64_t)kv->v.u); break;
+    case FV_I64:
+        jsonw_int(w, kv->v.i);
+        break;
+    default:
+        jsonw_int(w, (int64_t)kv->v.u);
+        break;
     }
 }
 
@@ -158,7 +185,8 @@ static void write_key(struct jsonw *w, struct file_str key)
 static void write_tokenizer(struct jsonw *w, const struct model_file *f)
 {
     char model[64] = "", pre[64] = "";
-    const struct file_kv *tokens = file_kv_find(f, "tokenizer.ggml.tokens"), *chat = file_kv_find(f, "tokenizer.chat_template");
+    const struct file_kv *tokens = file_kv_find(f, "tokenizer.ggml.tokens"),
+                         *chat = file_kv_find(f, "tokenizer.chat_template");
     copy_str(f, "tokenizer.ggml.model", model, sizeof model);
     copy_str(f, "tokenizer.ggml.pre", pre, sizeof pre);
     jsonw_key(w, "tokenizer");

@@ -29,7 +29,8 @@ int fetch_open(struct fetch *f, struct err *e)
         return err_errno(e, "cannot create %s", f->path);
     if (fstat(f->fd, &st))
         return err_errno(e, "cannot read %s", f->path);
-    if (st.st_nlink != 1) { /* a cut pull of a local file left a second name of the user's own bytes: never write to those */
+    if (st.st_nlink !=
+        1) { /* a cut pull of a local file left a second name of the user's own bytes: never write to those */
         close(f->fd);
         unlink(f->path);
         f->fd = open(f->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
@@ -63,7 +64,9 @@ int fetch_write(struct fetch *f, const void *p, size_t n, struct err *e)
         if (k < 0 && errno == EINTR)
             continue;
         if (k < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
-            return err_set(e, ERR_DISK_FULL, "the disk is full after %" PRIu64 " bytes of %s; free some space and pull again, it goes on from there",
+            return err_set(e, ERR_DISK_FULL,
+                           "the disk is full after %" PRIu64
+                           " bytes of %s; free some space and pull again, it goes on from there",
                            f->have, f->path);
         if (k < 0)
             return err_errno(e, "cannot write %s", f->path);
@@ -108,15 +111,16 @@ int fetch_expect(struct fetch *f, uint64_t total, uint64_t extra, struct err *e)
 {
     uint64_t room = 0;
     if (f->total && total && total != f->total)
-        return err_set(e, ERR_CHECKSUM, "%s offers %" PRIu64 " bytes, %" PRIu64 " were promised", f->source, total, f->total);
+        return err_set(e, ERR_CHECKSUM, "%s offers %" PRIu64 " bytes, %" PRIu64 " were promised", f->source, total,
+                       f->total);
     if (!f->total)
         f->total = total;
     if (!f->total || fs_free_bytes(f->path, &room, NULL))
         return 0; /* then the write itself will tell */
     uint64_t need = (f->total > f->have ? f->total - f->have : 0) + extra;
     if (need > 0 && room < need + FETCH_SLACK)
-        return err_set(e, ERR_DISK_FULL, "%" PRIu64 " MB are needed and %" PRIu64 " MB are free on the disk of %s", (need + FETCH_SLACK) / 1000000,
-                       room / 1000000, f->path);
+        return err_set(e, ERR_DISK_FULL, "%" PRIu64 " MB are needed and %" PRIu64 " MB are free on the disk of %s",
+                       (need + FETCH_SLACK) / 1000000, room / 1000000, f->path);
     return 0;
 }
 
@@ -147,7 +151,8 @@ int fetch_check(struct fetch *f, struct err *e)
             return rc;
     }
     if (f->want_sha[0] && strcmp(got, f->want_sha) != 0)
-        return err_set(e, ERR_CHECKSUM, "what %s gave has SHA-256 %.16s..., promised was %.16s...; it is thrown away", f->source, got, f->want_sha);
+        return err_set(e, ERR_CHECKSUM, "what %s gave has SHA-256 %.16s..., promised was %.16s...; it is thrown away",
+                       f->source, got, f->want_sha);
     memcpy(f->want_sha, got, sizeof got);
     return 0;
 }
@@ -178,8 +183,11 @@ int fetch_tick(struct fetch *f, const char *stage, uint64_t done, struct err *e)
     if (!f->progress || (!new_stage && now - f->told_at < 0.1))
         return 0;
     f->told_at = now;
-    struct store_progress p = {.stage = stage, .source = f->source, .done = done, .total = f->total, .bytes_per_s = f->rate};
+    struct store_progress p = {
+        .stage = stage, .source = f->source, .done = done, .total = f->total, .bytes_per_s = f->rate};
     if (f->rate > 0 && f->total > done)
         p.eta_s = (double)(f->total - done) / f->rate;
-    return f->progress(f->arg, &p) ? err_set(e, ERR_CANCELLED, "cancelled; the part that is here is kept and used next time") : 0;
+    return f->progress(f->arg, &p)
+               ? err_set(e, ERR_CANCELLED, "cancelled; the part that is here is kept and used next time")
+               : 0;
 }

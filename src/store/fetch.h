@@ -8,14 +8,14 @@
 #include "store/store.h"
 
 struct fetch {
-    char *path;              /* the partial file; beside it may lie .etag, .parts, .lock and a folder .pip */
+    char *path; /* the partial file; beside it may lie .etag, .parts, .lock and a folder .pip */
     int fd;
-    uint64_t have;           /* bytes in the partial */
-    uint64_t total;          /* promised size, 0 = unknown */
+    uint64_t have;             /* bytes in the partial */
+    uint64_t total;            /* promised size, 0 = unknown */
     char want_sha[DIGEST_HEX]; /* "" = unknown */
-    struct digest sha;       /* over [0, have) while `sha_runs` */
+    struct digest sha;         /* over [0, have) while `sha_runs` */
     bool sha_runs;
-    bool others_left;        /* more sources follow: do not wait long for this one */
+    bool others_left; /* more sources follow: do not wait long for this one */
     int stall_s;
     const char *source;
     store_progress_fn progress;
@@ -31,7 +31,7 @@ int fetch_open(struct fetch *f, struct err *e); /* after path, total, want_sha, 
 void fetch_close(struct fetch *f);
 int fetch_write(struct fetch *f, const void *p, size_t n, struct err *e);
 int fetch_cut(struct fetch *f, uint64_t len, struct err *e); /* keep the first len bytes */
-void fetch_forget(struct fetch *f);                          /* deletes the partial and everything beside it but the lock */
+void fetch_forget(struct fetch *f); /* deletes the partial and everything beside it but the lock */
 /* The source says how long the file is: must agree with what is known, and must fit on the disk. `extra`: room for wheels. */
 int fetch_expect(struct fetch *f, uint64_t total, uint64_t extra, struct err *e);
 /* Size and digest against the promise; fills want_sha when it was unknown. */

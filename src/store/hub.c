@@ -34,7 +34,8 @@ static int hub_url(char url[2048], char origin[512], const char *spec, struct er
     size_t n = strlen(base);
     while (n && base[n - 1] == '/')
         n--;
-    bool named = colon && slash && slash > repo && slash + 1 < colon && colon[1] && !memchr(slash + 1, '/', (size_t)(colon - slash - 1));
+    bool named = colon && slash && slash > repo && slash + 1 < colon && colon[1] &&
+                 !memchr(slash + 1, '/', (size_t)(colon - slash - 1));
     if (!named || strstr(spec, "..") || strlen(spec) > 400)
         return err_set(e, ERR_USAGE, "%s: wanted hf:owner/repo:file", spec);
     if (n >= 500 || (strncmp(base, "http://", 7) && strncmp(base, "https://", 8)))
@@ -51,14 +52,16 @@ static int hub_url(char url[2048], char origin[512], const char *spec, struct er
 
 /* A renamed repository answers with a redirect inside the hub, without the file's headers: follow those by hand, so that
  * the headers of the last answer before the storage behind it are the ones read. */
-static int hub_ask(struct fetch *f, char url[2048], const char *origin, const char *token, struct net_reply *r, struct err *e)
+static int hub_ask(struct fetch *f, char url[2048], const char *origin, const char *token, struct net_reply *r,
+                   struct err *e)
 {
     for (int i = 0; i < 5; i++) {
         int rc = net_head(f, url, token, r, e);
         if (rc)
             return rc;
         bool inside = r->location[0] == '/' && r->location[1] != '/';
-        if (r->status < 300 || r->status > 399 || r->linked_etag[0] || !inside || strlen(origin) + strlen(r->location) >= 2048)
+        if (r->status < 300 || r->status > 399 || r->linked_etag[0] || !inside ||
+            strlen(origin) + strlen(r->location) >= 2048)
             return 0;
         strcpy(url, origin);
         strcat(url, r->location);
@@ -74,7 +77,8 @@ static int hub_promise(struct fetch *f, const struct net_reply *r, struct err *e
         memcpy(sha, q, 64);
     sha[64 * (sha[0] != 0)] = 0;
     if (sha[0] && f->want_sha[0] && strcmp(sha, f->want_sha))
-        return err_set(e, ERR_CHECKSUM, "the hub's file has another SHA-256 (%.16s...) than the one wanted (%.16s...)", sha, f->want_sha);
+        return err_set(e, ERR_CHECKSUM, "the hub's file has another SHA-256 (%.16s...) than the one wanted (%.16s...)",
+                       sha, f->want_sha);
     if (sha[0])
         memcpy(f->want_sha, sha, sizeof sha);
     return r->linked_size ? fetch_expect(f, r->linked_size, 0, e) : 0;
@@ -91,7 +95,9 @@ int hub_fetch(struct fetch *f, const char *spec, struct err *e)
     if (rc)
         return rc;
     if (r.status == 401 || r.status == 403)
-        return err_set(e, ERR_DENIED, "the hub refuses access (HTTP %ld): no such repository, or a gated one that needs HF_TOKEN", r.status);
+        return err_set(e, ERR_DENIED,
+                       "the hub refuses access (HTTP %ld): no such repository, or a gated one that needs HF_TOKEN",
+                       r.status);
     if (r.status == 404)
         return err_set(e, ERR_NOTFOUND, "the hub has no such file");
     if (r.status < 200 || r.status > 399)

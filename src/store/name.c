@@ -14,7 +14,9 @@ int name_clean(const char *name, char out[NAME_SIZE], struct err *e)
         unsigned char c = (unsigned char)name[i];
         bool edge = i == 0 || name[i - 1] == ':';
         if (c == ':' ? colons++ || edge || i + 1 == n : !(isalnum(c) && c < 128) && (edge || !strchr("._-", c)))
-            return err_set(e, ERR_USAGE, "\"%.80s\" is no model name: letters, digits, '.', '_' and '-', then perhaps a colon and a tag", name);
+            return err_set(
+                e, ERR_USAGE,
+                "\"%.80s\" is no model name: letters, digits, '.', '_' and '-', then perhaps a colon and a tag", name);
         out[i] = (char)tolower(c);
     }
     out[n] = 0;

@@ -14,7 +14,12 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { NET_STALL_S = 30, NET_ANSWER_S = 8 /* to the first answer, when there are other sources */, NET_POLL_MS = 100, NET_RETRIES = 20 };
+enum {
+    NET_STALL_S = 30,
+    NET_ANSWER_S = 8 /* to the first answer, when there are other sources */,
+    NET_POLL_MS = 100,
+    NET_RETRIES = 20
+};
 
 struct xfer {
     struct fetch *f;
@@ -32,7 +37,10 @@ struct xfer {
 };
 
 static pthread_once_t net_once = PTHREAD_ONCE_INIT;
-static void net_init(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
+static void net_init(void)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
 
 static bool header_is(const char *line, size_t n, const char *name, const char **value, size_t *value_n)
 {
@@ -141,7 +149,8 @@ static int judge(struct xfer *x, struct err *e)
     } else if (r->status == 200) {
         rc = start_over(x, e);
     } else if (r->status == 401 || r->status == 403) {
-        return err_set(e, ERR_DENIED, "the server refuses access (HTTP %ld); for a gated model set HF_TOKEN", r->status);
+        return err_set(e, ERR_DENIED, "the server refuses access (HTTP %ld); for a gated model set HF_TOKEN",
+                       r->status);
     } else if (r->status == 404 || r->status == 410) {
         return err_set(e, ERR_NOTFOUND, "the server does not have it (HTTP %ld)", r->status);
     } else {
@@ -327,7 +336,8 @@ static int fetch_once(struct xfer *x, const char *token, struct err *e)
         curl_easy_setopt(x->curl, CURLOPT_WRITEDATA, x);
         rc = xfer_run(x, "connecting", e);
     }
-    if (x->reply.status == 416 && x->asked) { /* nothing lies past what is here: it is all, or it is from another file */
+    if (x->reply.status == 416 &&
+        x->asked) { /* nothing lies past what is here: it is all, or it is from another file */
         rc = f->total == f->have ? 0 : start_over(x, e);
         x->retry = !rc && f->have == 0;
         if (x->retry)

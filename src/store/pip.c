@@ -33,7 +33,9 @@ static uint64_t dir_bytes(const char *dir, int depth, char **wheel)
         char *p = x->d_name[0] == '.' ? NULL : fs_join(dir, x->d_name);
         uint64_t bytes = 0;
         if (p && !lstat(p, &st))
-            bytes = S_ISDIR(st.st_mode) && depth ? dir_bytes(p, depth - 1, NULL) : S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+            bytes = S_ISDIR(st.st_mode) && depth ? dir_bytes(p, depth - 1, NULL)
+                    : S_ISREG(st.st_mode)        ? (uint64_t)st.st_size
+                                                 : 0;
         most = bytes > most ? bytes : most;
         if (wheel && p && !*wheel && n > 4 && !strcmp(x->d_name + n - 4, ".whl")) {
             *wheel = p;
@@ -131,10 +133,12 @@ static int child_start(struct pip *p, const char *const argv[], struct err *e)
 /* pip is found as `python3 -m pip`, else as a command. */
 static int pip_launch(struct pip *p, struct err *e)
 {
-    static const char *const launch[PIP_LAUNCHERS][3] = {{"python3", "-m", "pip"}, {"pip3", NULL, NULL}, {"pip", NULL, NULL}};
+    static const char *const launch[PIP_LAUNCHERS][3] = {
+        {"python3", "-m", "pip"}, {"pip3", NULL, NULL}, {"pip", NULL, NULL}};
     /* wheels only: a source package would run its own code here */
-    static const char *const fixed[] = {"download", "--no-deps", "--no-cache-dir", "--only-binary=:all:", "--no-input",
-                                        "--disable-pip-version-check", "-q", "-d"};
+    static const char *const fixed[] = {
+        "download", "--no-deps", "--no-cache-dir", "--only-binary=:all:", "--no-input", "--disable-pip-version-check",
+        "-q",       "-d"};
     const char *argv[PIP_ARGS];
     int n = 0;
     for (int k = 0; k < 3 && launch[p->launcher][k]; k++)
@@ -191,7 +195,8 @@ static int pip_ended(struct pip *p, int status, struct err *e)
     if (missing && ++p->launcher < PIP_LAUNCHERS)
         return pip_launch(p, e);
     if (missing)
-        return err_set(e, ERR_NOTFOUND, "Python's pip is needed for this source and is not installed: apt install python3-pip");
+        return err_set(e, ERR_NOTFOUND,
+                       "Python's pip is needed for this source and is not installed: apt install python3-pip");
     if (strstr(said, "No space left"))
         return err_set(e, ERR_DISK_FULL, "the disk is full: pip could not write %s", p->dir);
     return err_set(e, ERR_NET, "pip could not fetch %s: %s", p->requirement, said);

@@ -18,7 +18,7 @@ int pip_begin(struct pip *p, const char *dir, const char *requirement, struct er
 /* 1: the wheel is there; 0: still at it; negative: failed. Gives up after stall_s seconds without progress. */
 int pip_poll(struct pip *p, int stall_s, struct err *e);
 char *pip_wheel(const struct pip *p, struct err *e); /* its path; mem_free */
-void pip_end(struct pip *p);                         /* ends the child if it runs, removes the folder; NULL-safe for unused structs */
-void pip_remove_tree(const char *path, int depth);   /* a folder and what is in it, at most `depth` levels */
+void pip_end(struct pip *p); /* ends the child if it runs, removes the folder; NULL-safe for unused structs */
+void pip_remove_tree(const char *path, int depth); /* a folder and what is in it, at most `depth` levels */
 
 #endif

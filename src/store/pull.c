@@ -24,10 +24,10 @@
 struct pull {
     struct store *s;
     const struct store_pull *ask;
-    struct store_model m;                 /* what will be installed; sha256 "" while unknown */
+    struct store_model m; /* what will be installed; sha256 "" while unknown */
     const char *source[CATALOGUE_SOURCES];
     int n_sources;
-    bool replace;                         /* the name may change its content: it is the catalogue's own */
+    bool replace;                                       /* the name may change its content: it is the catalogue's own */
     char text[sizeof((struct store_model *)0)->source]; /* holds source[0] when it is no catalogue row's */
     struct fetch f;
     int lock_fd;
@@ -99,7 +99,8 @@ static int plan_known(struct pull *p, struct err *e)
     if (!row) /* installed from somewhere else: that is where it is fetched again if need be */
         return (rc = plan_source(p, p->m.source, e)) ? rc : plan_name(p, NULL, e);
     if (!row->runnable)
-        return err_set(e, ERR_UNSUPPORTED, "%s is listed, but this version of Hearth does not run its kind (%s) yet; nothing is downloaded",
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s is listed, but this version of Hearth does not run its kind (%s) yet; nothing is downloaded",
                        row->name, row->family);
     catalogue_model(row, &p->m);
     for (int i = 0; i < CATALOGUE_SOURCES && row->source[i]; i++)
@@ -205,7 +206,8 @@ static int try_source(struct pull *p, const char *source, struct err *e)
 
 static bool may_failover(int rc)
 {
-    return rc == ERR_NET || rc == ERR_NOTFOUND || rc == ERR_DENIED || rc == ERR_CHECKSUM || rc == ERR_FORMAT || rc == ERR_UNSUPPORTED;
+    return rc == ERR_NET || rc == ERR_NOTFOUND || rc == ERR_DENIED || rc == ERR_CHECKSUM || rc == ERR_FORMAT ||
+           rc == ERR_UNSUPPORTED;
 }
 
 static int try_sources(struct pull *p, struct err *e)
@@ -274,8 +276,13 @@ static int verify_blob(struct pull *p, bool *good, struct err *e)
     char *blob = blob_path(p->s, p->m.sha256);
     if (!blob)
         return err_set(e, ERR_NOMEM, "out of memory");
-    struct fetch v = {.path = blob, .fd = open(blob, O_RDONLY | O_CLOEXEC), .have = p->m.bytes, .total = p->m.bytes,
-                      .source = p->m.source, .progress = p->ask->progress, .arg = p->ask->arg};
+    struct fetch v = {.path = blob,
+                      .fd = open(blob, O_RDONLY | O_CLOEXEC),
+                      .have = p->m.bytes,
+                      .total = p->m.bytes,
+                      .source = p->m.source,
+                      .progress = p->ask->progress,
+                      .arg = p->ask->arg};
     memcpy(v.want_sha, p->m.sha256, sizeof v.want_sha);
     int rc = v.fd < 0 ? err_errno(e, "cannot open %s", blob) : fetch_check(&v, e);
     *good = rc == 0;

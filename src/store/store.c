@@ -135,7 +135,8 @@ int store_path(struct store *s, const char *name, char **path, struct err *e)
     if (!m.installed)
         return err_set(e, ERR_NOTFOUND, "%s is not on this machine; get it with: hearth pull %s", m.name, m.name);
     if (!m.runnable)
-        return err_set(e, ERR_UNSUPPORTED, "%s is listed, but this version does not run its kind (%s)", m.name, m.family);
+        return err_set(e, ERR_UNSUPPORTED, "%s is listed, but this version does not run its kind (%s)", m.name,
+                       m.family);
     *path = blob_path(s, m.sha256);
     return *path ? 0 : err_set(e, ERR_NOMEM, "out of memory");
 }

@@ -47,7 +47,8 @@ static inline void put_kv_str(struct buf *b, const char *key, const char *v)
     put_str(b, v);
 }
 
-static inline void put_tensor(struct buf *b, const char *name, uint32_t type, uint64_t k, uint64_t rows, uint64_t offset)
+static inline void put_tensor(struct buf *b, const char *name, uint32_t type, uint64_t k, uint64_t rows,
+                              uint64_t offset)
 {
     put_str(b, name);
     put_u32(b, 2);

@@ -25,7 +25,8 @@ static void make_valid(struct buf *b, uint32_t version)
     put_key(b, "n.f64", FV_F64), buf_add(b, &d, 8);
     put_key(b, "n.bool", FV_BOOL), buf_char(b, 1);
     put_key(b, "a.f32", FV_ARRAY), put_u32(b, FV_F32), put_u64(b, 3), buf_add(b, floats, 12);
-    put_key(b, "a.str", FV_ARRAY), put_u32(b, FV_STRING), put_u64(b, 3), put_str(b, "one"), put_str(b, ""), put_str(b, "three");
+    put_key(b, "a.str", FV_ARRAY), put_u32(b, FV_STRING), put_u64(b, 3), put_str(b, "one"), put_str(b, ""),
+        put_str(b, "three");
     put_key(b, "a.none", FV_ARRAY), put_u32(b, FV_BOOL), put_u64(b, 0);
     put_tensor(b, "token_embd.weight", 0, 32, 2, 0);
     put_str(b, "norm"), put_u32(b, 1), put_u64(b, 32), put_u32(b, 8), put_u64(b, 256);
@@ -84,7 +85,8 @@ static void test_values(void)
         float got[3];
         memcpy(got, a.data, sizeof got);
         CHECK(got[0] == 1.5f && got[1] == -2.0f && got[2] == 0.25f);
-        CHECK(!file_get_array(f, "a.str", FV_STRING, &a, &e) && a.n == 3 && a.strs[1].n == 0 && !memcmp(a.strs[2].p, "three", 5));
+        CHECK(!file_get_array(f, "a.str", FV_STRING, &a, &e) && a.n == 3 && a.strs[1].n == 0 &&
+              !memcmp(a.strs[2].p, "three", 5));
         CHECK(!file_get_array(f, "a.none", FV_BOOL, &a, &e) && a.n == 0);
         CHECK_INT(file_get_array(f, "a.f32", FV_I32, &a, &e), ERR_FORMAT);
         CHECK_INT(file_get_array(f, "n.u8", FV_U8, &a, &e), ERR_FORMAT);
@@ -104,7 +106,8 @@ static void test_tensors(void)
         const struct file_tensor *t = file_tensor_find(f, "token_embd.weight"), *n = file_tensor_find(f, "norm");
         CHECK(t && n && !file_tensor_find(f, "nor") && !file_tensor_find(f, ""));
         if (t && n) {
-            CHECK(t->dtype == DT_F32 && t->n_dims == 2 && t->dim[0] == 32 && t->dim[1] == 2 && t->dim[2] == 1 && t->bytes == 256);
+            CHECK(t->dtype == DT_F32 && t->n_dims == 2 && t->dim[0] == 32 && t->dim[1] == 2 && t->dim[2] == 1 &&
+                  t->bytes == 256);
             CHECK(n->dtype == DT_Q8_0 && n->n_dims == 1 && n->bytes == 34 && n->offset == t->offset + 256);
             CHECK_INT(n->offset + n->bytes, b.len);
             CHECK(t->offset % 32 == 0);
@@ -117,25 +120,82 @@ static void test_tensors(void)
 }
 
 /* ---- refusals: one maker per flaw ---- */
-static void bad_magic(struct buf *b) { buf_str(b, "GGML"), put_u32(b, 3), put_u64(b, 0), put_u64(b, 0); }
-static void bad_version1(struct buf *b) { put_head(b, 1, 0, 0); }
-static void bad_version4(struct buf *b) { put_head(b, 4, 0, 0); }
-static void bad_endian(struct buf *b) { put_head(b, 0x03000000, 0, 0); }
-static void bad_many_tensors(struct buf *b) { put_head(b, 3, UINT64_MAX, 0); }
-static void bad_many_keys(struct buf *b) { put_head(b, 3, 0, 1ull << 40); }
-static void bad_key_length(struct buf *b) { put_head(b, 3, 0, 1), put_u64(b, UINT64_MAX - 4), buf_str(b, "abcdefgh"); }
-static void bad_key_empty(struct buf *b) { put_head(b, 3, 0, 1), put_kv_u32(b, "", 1); }
-static void bad_key_control(struct buf *b) { put_head(b, 3, 0, 1), put_kv_u32(b, "a\nb", 1); }
-static void bad_type(struct buf *b) { put_head(b, 3, 0, 1), put_key(b, "k", 13), put_u64(b, 0); }
-static void bad_bool(struct buf *b) { put_head(b, 3, 0, 1), put_key(b, "k", FV_BOOL), buf_char(b, 2); }
-static void bad_nested(struct buf *b) { put_head(b, 3, 0, 1), put_key(b, "k", FV_ARRAY), put_u32(b, FV_ARRAY), put_u64(b, 1), put_u64(b, 0), put_u64(b, 0); }
-static void bad_array_huge(struct buf *b) { put_head(b, 3, 0, 1), put_key(b, "k", FV_ARRAY), put_u32(b, FV_U64), put_u64(b, 1ull << 61), put_u64(b, 0); }
-static void bad_array_strings(struct buf *b) { put_head(b, 3, 0, 1), put_key(b, "k", FV_ARRAY), put_u32(b, FV_STRING), put_u64(b, 1ull << 60), put_u64(b, 0); }
-static void bad_key_twice(struct buf *b) { put_head(b, 3, 0, 2), put_kv_u32(b, "k", 1), put_kv_u32(b, "k", 1); }
-static void bad_alignment(struct buf *b) { put_head(b, 3, 0, 1), put_kv_u32(b, "general.alignment", 24); }
-static void bad_alignment_zero(struct buf *b) { put_head(b, 3, 0, 1), put_kv_u32(b, "general.alignment", 0); }
-static void bad_alignment_type(struct buf *b) { put_head(b, 3, 0, 1), put_kv_str(b, "general.alignment", "32"); }
-static void bad_split(struct buf *b) { put_head(b, 3, 0, 1), put_key(b, "split.count", FV_U16), buf_add(b, "\2\0", 2); }
+static void bad_magic(struct buf *b)
+{
+    buf_str(b, "GGML"), put_u32(b, 3), put_u64(b, 0), put_u64(b, 0);
+}
+static void bad_version1(struct buf *b)
+{
+    put_head(b, 1, 0, 0);
+}
+static void bad_version4(struct buf *b)
+{
+    put_head(b, 4, 0, 0);
+}
+static void bad_endian(struct buf *b)
+{
+    put_head(b, 0x03000000, 0, 0);
+}
+static void bad_many_tensors(struct buf *b)
+{
+    put_head(b, 3, UINT64_MAX, 0);
+}
+static void bad_many_keys(struct buf *b)
+{
+    put_head(b, 3, 0, 1ull << 40);
+}
+static void bad_key_length(struct buf *b)
+{
+    put_head(b, 3, 0, 1), put_u64(b, UINT64_MAX - 4), buf_str(b, "abcdefgh");
+}
+static void bad_key_empty(struct buf *b)
+{
+    put_head(b, 3, 0, 1), put_kv_u32(b, "", 1);
+}
+static void bad_key_control(struct buf *b)
+{
+    put_head(b, 3, 0, 1), put_kv_u32(b, "a\nb", 1);
+}
+static void bad_type(struct buf *b)
+{
+    put_head(b, 3, 0, 1), put_key(b, "k", 13), put_u64(b, 0);
+}
+static void bad_bool(struct buf *b)
+{
+    put_head(b, 3, 0, 1), put_key(b, "k", FV_BOOL), buf_char(b, 2);
+}
+static void bad_nested(struct buf *b)
+{
+    put_head(b, 3, 0, 1), put_key(b, "k", FV_ARRAY), put_u32(b, FV_ARRAY), put_u64(b, 1), put_u64(b, 0), put_u64(b, 0);
+}
+static void bad_array_huge(struct buf *b)
+{
+    put_head(b, 3, 0, 1), put_key(b, "k", FV_ARRAY), put_u32(b, FV_U64), put_u64(b, 1ull << 61), put_u64(b, 0);
+}
+static void bad_array_strings(struct buf *b)
+{
+    put_head(b, 3, 0, 1), put_key(b, "k", FV_ARRAY), put_u32(b, FV_STRING), put_u64(b, 1ull << 60), put_u64(b, 0);
+}
+static void bad_key_twice(struct buf *b)
+{
+    put_head(b, 3, 0, 2), put_kv_u32(b, "k", 1), put_kv_u32(b, "k", 1);
+}
+static void bad_alignment(struct buf *b)
+{
+    put_head(b, 3, 0, 1), put_kv_u32(b, "general.alignment", 24);
+}
+static void bad_alignment_zero(struct buf *b)
+{
+    put_head(b, 3, 0, 1), put_kv_u32(b, "general.alignment", 0);
+}
+static void bad_alignment_type(struct buf *b)
+{
+    put_head(b, 3, 0, 1), put_kv_str(b, "general.alignment", "32");
+}
+static void bad_split(struct buf *b)
+{
+    put_head(b, 3, 0, 1), put_key(b, "split.count", FV_U16), buf_add(b, "\2\0", 2);
+}
 
 static void data(struct buf *b, size_t n)
 {
@@ -143,7 +203,10 @@ static void data(struct buf *b, size_t n)
     for (size_t i = 0; i < n; i++)
         buf_char(b, 0);
 }
-static void bad_dims0(struct buf *b) { put_head(b, 3, 1, 0), put_str(b, "t"), put_u32(b, 0), put_u32(b, 0), put_u64(b, 0), data(b, 64); }
+static void bad_dims0(struct buf *b)
+{
+    put_head(b, 3, 1, 0), put_str(b, "t"), put_u32(b, 0), put_u32(b, 0), put_u64(b, 0), data(b, 64);
+}
 static void bad_dims5(struct buf *b)
 {
     put_head(b, 3, 1, 0), put_str(b, "t"), put_u32(b, 5);
@@ -151,16 +214,46 @@ static void bad_dims5(struct buf *b)
         put_u64(b, 1);
     put_u32(b, 0), put_u64(b, 0), data(b, 64);
 }
-static void bad_dim_zero(struct buf *b) { put_head(b, 3, 1, 0), put_tensor(b, "t", 0, 0, 4, 0), data(b, 64); }
-static void bad_dim_overflow(struct buf *b) { put_head(b, 3, 1, 0), put_tensor(b, "t", 0, 1ull << 33, 1ull << 33, 0), data(b, 64); }
-static void bad_bytes_overflow(struct buf *b) { put_head(b, 3, 1, 0), put_tensor(b, "t", 0, 1ull << 31, 1ull << 31, 0), data(b, 64); }
-static void bad_tensor_type(struct buf *b) { put_head(b, 3, 1, 0), put_tensor(b, "blk.0.x", 11, 256, 1, 0), data(b, 512); }
-static void bad_tensor_type2(struct buf *b) { put_head(b, 3, 1, 0), put_tensor(b, "blk.0.x", 4711, 256, 1, 0), data(b, 512); }
-static void bad_row(struct buf *b) { put_head(b, 3, 1, 0), put_tensor(b, "t", 8, 33, 1, 0), data(b, 512); }
-static void bad_misaligned(struct buf *b) { put_head(b, 3, 1, 0), put_tensor(b, "t", 0, 4, 1, 8), data(b, 64); }
-static void bad_past_end(struct buf *b) { put_head(b, 3, 1, 0), put_tensor(b, "t", 0, 16, 2, 0), data(b, 127); }
-static void bad_offset_huge(struct buf *b) { put_head(b, 3, 1, 0), put_tensor(b, "t", 0, 4, 1, UINT64_MAX - 31), data(b, 64); }
-static void bad_tensor_twice(struct buf *b) { put_head(b, 3, 2, 0), put_tensor(b, "t", 0, 4, 1, 0), put_tensor(b, "t", 0, 4, 1, 0), data(b, 64); }
+static void bad_dim_zero(struct buf *b)
+{
+    put_head(b, 3, 1, 0), put_tensor(b, "t", 0, 0, 4, 0), data(b, 64);
+}
+static void bad_dim_overflow(struct buf *b)
+{
+    put_head(b, 3, 1, 0), put_tensor(b, "t", 0, 1ull << 33, 1ull << 33, 0), data(b, 64);
+}
+static void bad_bytes_overflow(struct buf *b)
+{
+    put_head(b, 3, 1, 0), put_tensor(b, "t", 0, 1ull << 31, 1ull << 31, 0), data(b, 64);
+}
+static void bad_tensor_type(struct buf *b)
+{
+    put_head(b, 3, 1, 0), put_tensor(b, "blk.0.x", 11, 256, 1, 0), data(b, 512);
+}
+static void bad_tensor_type2(struct buf *b)
+{
+    put_head(b, 3, 1, 0), put_tensor(b, "blk.0.x", 4711, 256, 1, 0), data(b, 512);
+}
+static void bad_row(struct buf *b)
+{
+    put_head(b, 3, 1, 0), put_tensor(b, "t", 8, 33, 1, 0), data(b, 512);
+}
+static void bad_misaligned(struct buf *b)
+{
+    put_head(b, 3, 1, 0), put_tensor(b, "t", 0, 4, 1, 8), data(b, 64);
+}
+static void bad_past_end(struct buf *b)
+{
+    put_head(b, 3, 1, 0), put_tensor(b, "t", 0, 16, 2, 0), data(b, 127);
+}
+static void bad_offset_huge(struct buf *b)
+{
+    put_head(b, 3, 1, 0), put_tensor(b, "t", 0, 4, 1, UINT64_MAX - 31), data(b, 64);
+}
+static void bad_tensor_twice(struct buf *b)
+{
+    put_head(b, 3, 2, 0), put_tensor(b, "t", 0, 4, 1, 0), put_tensor(b, "t", 0, 4, 1, 0), data(b, 64);
+}
 static void bad_tensor_name(struct buf *b)
 {
     put_head(b, 3, 1, 0), put_u64(b, 2000);

@@ -18,13 +18,13 @@ struct httpd {
     /* what it serves, and how badly; set between requests */
     const char *body;
     size_t len;
-    const char *etag;          /* NULL: none */
-    int status;                /* 0: serve the body */
-    bool no_range;             /* ignores Range */
-    size_t cut_after;          /* closes after so many body bytes of each response; 0: never */
-    size_t stall_at;           /* stops sending at this byte of the file, keeps the connection; 0: never */
-    useconds_t pause;          /* between chunks of 16 KiB */
-    const char *linked_sha;    /* hub behaviour: /x/resolve/... redirects to /cdn with these headers */
+    const char *etag;       /* NULL: none */
+    int status;             /* 0: serve the body */
+    bool no_range;          /* ignores Range */
+    size_t cut_after;       /* closes after so many body bytes of each response; 0: never */
+    size_t stall_at;        /* stops sending at this byte of the file, keeps the connection; 0: never */
+    useconds_t pause;       /* between chunks of 16 KiB */
+    const char *linked_sha; /* hub behaviour: /x/resolve/... redirects to /cdn with these headers */
     size_t linked_size;
     /* what it saw */
     atomic_int requests, gets;
@@ -97,8 +97,11 @@ static inline void httpd_answer(struct httpd *h, int c, const char *request)
         return;
     }
     if (h->linked_sha && strstr(path, "/resolve/")) {
-        snprintf(head, sizeof head, "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/cdn\r\nX-Linked-ETag: \"%s\"\r\nX-Linked-Size: %zu\r\n"
-                 "Content-Length: 0\r\nConnection: close\r\n\r\n", h->port, h->linked_sha, h->linked_size);
+        snprintf(
+            head, sizeof head,
+            "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/cdn\r\nX-Linked-ETag: \"%s\"\r\nX-Linked-Size: %zu\r\n"
+            "Content-Length: 0\r\nConnection: close\r\n\r\n",
+            h->port, h->linked_sha, h->linked_size);
         httpd_send(c, head, strlen(head));
         return;
     }
@@ -107,13 +110,17 @@ static inline void httpd_answer(struct httpd *h, int c, const char *request)
         from = strtoul(h->range + 6, NULL, 10);
     int n = 0;
     if (from > h->len || (from && from == h->len)) {
-        snprintf(head, sizeof head, "HTTP/1.1 416 Range\r\nContent-Range: bytes */%zu\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", h->len);
+        snprintf(head, sizeof head,
+                 "HTTP/1.1 416 Range\r\nContent-Range: bytes */%zu\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                 h->len);
         httpd_send(c, head, strlen(head));
         return;
     }
-    n = snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n", from ? "206 Partial Content" : "200 OK", h->len - from);
+    n = snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n",
+                 from ? "206 Partial Content" : "200 OK", h->len - from);
     if (from)
-        n += snprintf(head + n, sizeof head - (size_t)n, "Content-Range: bytes %zu-%zu/%zu\r\n", from, h->len - 1, h->len);
+        n += snprintf(head + n, sizeof head - (size_t)n, "Content-Range: bytes %zu-%zu/%zu\r\n", from, h->len - 1,
+                      h->len);
     if (h->etag)
         n += snprintf(head + n, sizeof head - (size_t)n, "ETag: %s\r\n", h->etag);
     snprintf(head + n, sizeof head - (size_t)n, "\r\n");
@@ -153,7 +160,8 @@ static inline void httpd_start(struct httpd *h)
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof a;
     h->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (h->fd < 0 || bind(h->fd, (struct sockaddr *)&a, sizeof a) || listen(h->fd, 16) || getsockname(h->fd, (struct sockaddr *)&a, &len))
+    if (h->fd < 0 || bind(h->fd, (struct sockaddr *)&a, sizeof a) || listen(h->fd, 16) ||
+        getsockname(h->fd, (struct sockaddr *)&a, &len))
         abort();
     h->port = ntohs(a.sin_port);
     if (pthread_create(&h->thread, NULL, httpd_loop, h))

@@ -69,7 +69,8 @@ static void test_plain(void)
     CHECK_INT(pull(s, url("dir/Plain.gguf?download=true"), &m, &e), 0);
     CHECK_STR(m.name, "plain:latest");
     CHECK(m.bytes == model.len && m.installed);
-    CHECK(!store_path(s, "plain", &path, &e) && !fs_read_all(path, 1 << 26, &got, &n, &e) && n == model.len && !memcmp(got, model.data, n));
+    CHECK(!store_path(s, "plain", &path, &e) && !fs_read_all(path, 1 << 26, &got, &n, &e) && n == model.len &&
+          !memcmp(got, model.data, n));
     CHECK_INT(server.gets, 1);
     mem_free(got);
     mem_free(path);
@@ -220,7 +221,8 @@ static void test_hub(void)
     server.status = 404;
     CHECK_INT(pull(s, "hf:owner/repo:x.gguf", &m, &e), ERR_NOTFOUND);
     expect_empty(s, NULL);
-    static const char *const bad[] = {"hf:", "hf:owner", "hf:owner/repo", "hf:owner/repo:", "hf:/repo:x", "hf:a/b/c:x", "hf:a/../..:x", "hf:a/b:../x"};
+    static const char *const bad[] = {"hf:",        "hf:owner",   "hf:owner/repo", "hf:owner/repo:",
+                                      "hf:/repo:x", "hf:a/b/c:x", "hf:a/../..:x",  "hf:a/b:../x"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         CHECK_INT(pull(s, bad[i], &m, &e), ERR_USAGE);
     expect_empty(s, NULL);

@@ -55,7 +55,8 @@ static int asked(const char *requirement)
     int n = 0;
     FILE *f = fopen(home_path("fake/asked"), "r");
     while (f && fgets(line, sizeof line, f))
-        n += !requirement || (strncmp(line, requirement, strlen(requirement)) == 0 && line[strlen(requirement)] == '\n');
+        n +=
+            !requirement || (strncmp(line, requirement, strlen(requirement)) == 0 && line[strlen(requirement)] == '\n');
     if (f)
         fclose(f);
     return n;
@@ -171,7 +172,8 @@ static void test_parts(void)
     CHECK_INT(store_pull(s, &p, &m, &e), 0);
     CHECK_INT(asked(NULL), PARTS);
     CHECK(w.most_wheels >= 1 && w.most_wheels <= 3);
-    CHECK(!store_path(s, "it", &path, &e) && !fs_read_all(path, 1 << 26, &got, &n, &e) && n == model.len && !memcmp(got, model.data, n));
+    CHECK(!store_path(s, "it", &path, &e) && !fs_read_all(path, 1 << 26, &got, &n, &e) && n == model.len &&
+          !memcmp(got, model.data, n));
     mem_free(got);
     mem_free(path);
     expect_empty(s, true);
@@ -248,9 +250,20 @@ static void test_faults(void)
 
 static void test_specs(void)
 {
-    static const char *const bad[] = {"pypi:", "pypi:x", "pypi:x==1", "pypi:x==1:", "pypi:--index-url==1:x", "pypi:x==-1:x", "pypi:x y==1:z",
-                                      "pypi:../x==1:z", "pypi:x{1..}==1:z", "pypi:x{2..1}==1:z", "pypi:x{1..2}y==1:z", "pypi:x{1..99999}==1:z",
-                                      "pypi:x;reboot==1:z", "pypi:x==1 --pre:z"};
+    static const char *const bad[] = {"pypi:",
+                                      "pypi:x",
+                                      "pypi:x==1",
+                                      "pypi:x==1:",
+                                      "pypi:--index-url==1:x",
+                                      "pypi:x==-1:x",
+                                      "pypi:x y==1:z",
+                                      "pypi:../x==1:z",
+                                      "pypi:x{1..}==1:z",
+                                      "pypi:x{2..1}==1:z",
+                                      "pypi:x{1..2}y==1:z",
+                                      "pypi:x{1..99999}==1:z",
+                                      "pypi:x;reboot==1:z",
+                                      "pypi:x==1 --pre:z"};
     struct store *s = home_store();
     struct store_model m;
     struct err e = {0};

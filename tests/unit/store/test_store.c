@@ -37,12 +37,14 @@ static void test_digest(void)
     char hex[DIGEST_HEX];
     digest_of("abc", hex); /* FIPS 180-2, appendix B.1 */
     CHECK_STR(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    CHECK(digest_valid(hex) && !digest_valid("ba78") && !digest_valid("BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD"));
+    CHECK(digest_valid(hex) && !digest_valid("ba78") &&
+          !digest_valid("BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD"));
 }
 
 static void test_names(void)
 {
-    static const char *const bad[] = {"", ":", "a:", ":a", "a:b:c", "../etc", "a/b", "a b", "-a", ".a", "a:.b", "a\nb", "\xc3\xa4", "a;b"};
+    static const char *const bad[] = {"",    ":",  "a:", ":a",   "a:b:c", "../etc",   "a/b",
+                                      "a b", "-a", ".a", "a:.b", "a\nb",  "\xc3\xa4", "a;b"};
     char out[NAME_SIZE], longname[200];
     struct err e = {0};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -74,8 +76,11 @@ static size_t pick(const char *name, const struct store_model *m, size_t n, stru
 
 static void test_resolution(void)
 {
-    struct store_model m[5] = {{.name = "mine:latest", .installed = true}, {.name = "qwen2.5-coder:0.5b"}, {.name = "qwen2.5-coder:1.5b"},
-                               {.name = "smollm2:135m"}, {.name = "zeta:v2", .installed = true}};
+    struct store_model m[5] = {{.name = "mine:latest", .installed = true},
+                               {.name = "qwen2.5-coder:0.5b"},
+                               {.name = "qwen2.5-coder:1.5b"},
+                               {.name = "smollm2:135m"},
+                               {.name = "zeta:v2", .installed = true}};
     struct err e = {0};
     CHECK_INT(pick("qwen2.5-coder:0.5b", m, 5, &e), 1);
     CHECK_INT(pick("qwen2.5-coder", m, 5, &e), 2); /* the catalogue's first tag */
@@ -119,7 +124,8 @@ static void test_local(void)
     CHECK_STR(m.family, "llama");
     CHECK_STR(m.quant, "F32");
     CHECK_STR(m.licence, "mit");
-    CHECK(m.bytes == a.len && m.n_ctx == 77 && m.n_params == 1024 && m.installed && !m.in_catalogue && digest_valid(m.sha256));
+    CHECK(m.bytes == a.len && m.n_ctx == 77 && m.n_params == 1024 && m.installed && !m.in_catalogue &&
+          digest_valid(m.sha256));
     CHECK_INT(home_count("data/blobs"), 1);
     CHECK_INT(home_count("data/partial"), 0);
     CHECK_INT(pull(s, home_path("First.gguf"), "other", &m, &e), 0);
@@ -138,8 +144,9 @@ static void test_local(void)
     CHECK(!store_path(s, home_path("First.gguf"), &path, &e));
     mem_free(path);
     CHECK_INT(store_path(s, "/nonexistent/x.gguf", &path, &e), ERR_NOTFOUND);
-    CHECK(!store_show(s, "first", &json, &e) && strstr(json, "\"context\":77") && strstr(json, "\"chat_template\":false") &&
-          strstr(json, "\"tag\":1") && strstr(json, "{\"type\":\"F32\",\"tensors\":1,\"bytes\":4096}"));
+    CHECK(!store_show(s, "first", &json, &e) && strstr(json, "\"context\":77") &&
+          strstr(json, "\"chat_template\":false") && strstr(json, "\"tag\":1") &&
+          strstr(json, "{\"type\":\"F32\",\"tensors\":1,\"bytes\":4096}"));
     mem_free(json);
     CHECK(!store_show(s, "gemma3", &json, &e) && strstr(json, "\"installed\":false") && strstr(json, "Gemma Terms"));
     mem_free(json);
@@ -237,7 +244,8 @@ static void test_newer_schema(void)
     struct err e = {0};
     sqlite3 *db = NULL;
     mkdir(home_path("new"), 0777);
-    CHECK(sqlite3_open(home_path("new/store.db"), &db) == SQLITE_OK && !sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL));
+    CHECK(sqlite3_open(home_path("new/store.db"), &db) == SQLITE_OK &&
+          !sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL));
     sqlite3_close(db);
     CHECK_INT(store_open(&s, home_path("new"), &e), ERR_UNSUPPORTED);
     CHECK(!s && strstr(e.msg, "newer"));
