@@ -122,7 +122,7 @@ function readList(lines, i, depth) {
     if (gap || inner) list.tight = false;
     const task = kids[0]?.type === 'paragraph' && /^\[([ xX])\][ \n]/.exec(kids[0].text);
     if (task) kids[0].text = kids[0].text.slice(4);
-    list.items.push({ task: task ? task[1] !== ' ' : null, kids });
+    list.items.push({ task: task ? task[1] !== ' ' : null, kids, source: item.lines.join('\n') });
     if (ends) break;
   }
   return [list, i];
@@ -201,22 +201,33 @@ const RENDER = {
 function renderList(b, open) {
   const list = el(b.ordered ? 'ol' : 'ul', '');
   if (b.ordered && b.start !== 1) list.start = b.start;
-  b.items.forEach((item, n) => {
-    const li = el('li', '');
-    const grows = open && n === b.items.length - 1;
-    if (item.task !== null) {
-      const box = el('input', '');
-      Object.assign(box, { type: 'checkbox', checked: item.task, disabled: true });
-      box.setAttribute('aria-label', item.task ? 'Done' : 'To do');
-      li.className = 'task';
-      li.append(box);
-    }
-    item.kids.forEach((kid, k) => {
-      const last = grows && k === item.kids.length - 1;
-      li.append(b.tight && kid.type === 'paragraph' ? inline(kid.text, last) : render(kid, last));
-    });
-    list.append(li);
+  list.append(...b.items.map((item, n) => renderItem(item, b.tight, open && n === b.items.length - 1)));
+  return list;
+}
+
+function renderItem(item, tight, open) {
+  const li = el('li', '');
+  if (item.task !== null) {
+    const box = el('input', '');
+    Object.assign(box, { type: 'checkbox', checked: item.task, disabled: true });
+    box.setAttribute('aria-label', item.task ? 'Done' : 'To do');
+    li.className = 'task';
+    li.append(box);
+  }
+  item.kids.forEach((kid, k) => {
+    const last = open && k === item.kids.length - 1;
+    li.append(tight && kid.type === 'paragraph' ? inline(kid.text, last) : render(kid, last));
   });
+  return li;
+}
+
+/* Brings the drawn list of `old` to the state of `b`, its longer self, by drawing only the items that changed. */
+function growList(list, old, b) {
+  if (old.tight !== b.tight || old.ordered !== b.ordered || old.start !== b.start) return renderList(b, true);
+  let same = 0;
+  while (same < old.items.length - 1 && same < b.items.length - 1 && old.items[same].source === b.items[same].source) same++;
+  while (list.childElementCount > same) list.lastChild.remove();
+  for (let n = same; n < b.items.length; n++) list.append(renderItem(b.items[n], b.tight, n === b.items.length - 1));
   return list;
 }
 
@@ -243,30 +254,40 @@ export class MarkdownView {
     this.text = '';
     this.stable = 0; /* offset of the first character that may still be read in another way */
     this.tail = []; /* the nodes from there on */
-    this.fence = null; /* {block, from}: the open code block and the offset of its first code character */
+    this.fence = null; /* {code, from}: the open code block and the offset of its first code character */
+    this.list = null; /* {block, node}: the list at the end, as drawn last */
   }
 
   set(text, growing) {
     if (!text.startsWith(this.text)) {
       this.root.replaceChildren();
-      Object.assign(this, { stable: 0, tail: [], fence: null });
+      Object.assign(this, { stable: 0, tail: [], fence: null, list: null });
     }
     this.text = text;
     const rest = text.slice(this.stable);
     if (this.fence && growing && this.grow()) return;
     const lines = rest.split('\n');
     const blocks = parse(lines);
-    for (const node of this.tail) node.remove();
+    const before = this.tail;
     this.tail = [];
     this.fence = null;
-    const sure = parse(lines.slice(0, -1)).at(-1)?.at ?? 0;
-    for (const block of blocks) {
-      const last = growing && block === blocks.at(-1);
-      const node = last && block.type === 'code' && block.open ? this.openFence(block, lines) : render(block, last);
-      this.root.append(node);
-      if (block.at >= sure) this.tail.push(node);
-    }
+    const nodes = blocks.map((block) => (growing && block === blocks.at(-1) ? this.drawLast(block, lines) : render(block)));
+    for (const node of before) if (!nodes.includes(node)) node.remove();
+    for (const node of nodes) if (!node.parentNode) this.root.append(node);
+    const sure = blocks.length > 1 ? parse(lines.slice(0, -1)).at(-1)?.at ?? 0 : 0;
+    this.tail = nodes.filter((_, n) => blocks[n].at >= sure);
     this.stable += offset(lines, sure);
+  }
+
+  drawLast(block, lines) {
+    const { list } = this;
+    this.list = null;
+    if (block.type === 'code' && block.open) return this.openFence(block, lines);
+    if (block.type !== 'list') return render(block, true);
+    const at = this.stable + offset(lines, block.at);
+    const node = list?.at === at ? growList(list.node, list.block, block) : renderList(block, true);
+    this.list = { block, node, at };
+    return node;
   }
 
   openFence(block, lines) {
