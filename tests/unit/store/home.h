@@ -16,8 +16,8 @@ static char home[256]; /* the test's own folder; the store lies in home/data */
 
 static inline const char *home_path(const char *name)
 {
-    static char path[8][1200];
-    static int next;
+    static _Thread_local char path[8][1200];
+    static _Thread_local int next;
     char *p = path[next++ % 8];
     snprintf(p, sizeof path[0], "%s/%s", home, name);
     return p;

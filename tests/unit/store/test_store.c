@@ -4,6 +4,7 @@
 #include "store/catalogue.h"
 #include "store/digest.h"
 #include "store/name.h"
+#include <pthread.h>
 #include <sqlite3.h>
 
 static void test_default(void)
@@ -238,6 +239,56 @@ static void test_verify(void)
     buf_done(&a);
 }
 
+/* ---- several threads on one store, and two stores on one folder ---- */
+static struct store *shared;
+static _Atomic int thread_errors;
+
+static void *thread_main(void *arg)
+{
+    int id = *(int *)arg;
+    char file[32], name[32];
+    snprintf(file, sizeof file, "t%d.gguf", id % 2); /* two threads share each content */
+    snprintf(name, sizeof name, "thread%d", id);
+    struct store *s = id < 2 ? shared : home_store();
+    for (int i = 0; i < 10; i++) {
+        struct store_model m, *all = NULL;
+        struct err e = {0};
+        size_t n;
+        int rc = pull(s, home_path(file), name, &m, &e);
+        rc = rc ? rc : store_list(s, true, &all, &n, &e);
+        mem_free(all);
+        rc = rc ? rc : store_rm(s, name, &e);
+        if (rc) {
+            fprintf(stderr, "thread %d: %s\n", id, e.msg);
+            thread_errors++;
+        }
+    }
+    if (s != shared)
+        store_close(s);
+    return NULL;
+}
+
+static void test_threads(void)
+{
+    pthread_t t[4];
+    int id[4] = {0, 1, 2, 3};
+    for (unsigned i = 0; i < 2; i++) {
+        struct buf a = {0};
+        make_model(&a, 256, 50 + i);
+        home_write(home_path(i ? "t1.gguf" : "t0.gguf"), a.data, a.len);
+        buf_done(&a);
+    }
+    shared = home_store();
+    for (int i = 0; i < 4; i++)
+        CHECK_INT(pthread_create(&t[i], NULL, thread_main, &id[i]), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(t[i], NULL);
+    CHECK_INT(thread_errors, 0);
+    CHECK_INT(home_count("data/blobs"), 0);
+    CHECK_INT(home_count("data/partial"), 0);
+    store_close(shared);
+}
+
 static void test_newer_schema(void)
 {
     struct store *s = NULL;
@@ -343,6 +394,7 @@ int main(void)
     RUN(test_local);
     RUN(test_local_errors);
     RUN(test_verify);
+    RUN(test_threads);
     RUN(test_newer_schema);
     RUN(test_out_of_memory);
     home_remove(home);
