@@ -6,7 +6,7 @@
  *     5 bits: 31 -> 7874; four quads: 31496
  *     6 bits: 63 -> 16002; two quads: 32004
  *     8 bits: codes are signed, so |code| (up to 128) meets sign(code) * x: 2 * 128 * 127 = 32512, no addition in int16
- * vpmaddwd then widens to int32, for Q6_K with the sub-block's scale as its second factor, else with ones.
+ * vpmaddwd by ones then widens to int32.
  *
  * A block is unpacked into eight registers and used for every token of a stripe; the accumulators wait in L1. */
 #include "kernel/avx2/avx2.h"
@@ -17,8 +17,7 @@ enum { STRIPE = 32 };
 
 struct half256 { /* one block of eight rows, ready to multiply */
     __m256i q[8];
-    __m256i s0, s1; /* Q6_K: scales of the two 16-element halves, twice in every lane as int16 */
-    __m256 d, m;
+    __m256 d, m; /* Q6_K: scales of the two 16-element halves */
 };
 
 AVX2_INLINE __m256i load256(const uint8_t *p)
@@ -75,10 +74,9 @@ AVX2_INLINE __m256 bytes_ps(const uint8_t *p)
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
 }
 
-AVX2_INLINE __m256i scale_pairs(const uint8_t *p)
+AVX2_INLINE __m256 sbytes_ps(const uint8_t *p)
 {
-    __m256i s = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p));
-    return _mm256_or_si256(_mm256_slli_epi32(s, 16), _mm256_and_si256(s, _mm256_set1_epi32(0xffff)));
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
 }
 
 /* The scales of a unit as floats, both halves: d[block][16], and minima. */
@@ -126,8 +124,8 @@ AVX2_INLINE void load_half_block(struct half256 *w, const struct unit256 *u, con
     if (f->minimum)
         w->m = _mm256_loadu_ps(u->m[own] + h);
     if (f->dtype == DT_Q6_K) {
-        w->s0 = scale_pairs(head + 32 + 32 * b + h);
-        w->s1 = scale_pairs(head + 48 + 32 * b + h);
+        w->m = _mm256_mul_ps(w->d, sbytes_ps(head + 48 + 32 * b + h));
+        w->d = _mm256_mul_ps(w->d, sbytes_ps(head + 32 + 32 * b + h));
     }
     load_codes(w->q, head + f->header + (size_t)b * layout_block_bytes(f) + 4 * h, f->bits);
 }
@@ -137,7 +135,25 @@ AVX2_INLINE __m256i pair(const struct half256 *w, const int8_t *x, int j)
     return _mm256_maddubs_epi16(w->q[j], quad(x + 4 * j));
 }
 
-/* sum of code * x over the block (Q6_K: times its scales), one plane of activations. */
+/* sum of code * x over half h of a Q6_K block, one plane of activations. */
+AVX2_INLINE __m256i half_sum(const struct half256 *w, const int8_t *x, int h)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i a = _mm256_add_epi16(pair(w, x, 4 * h), pair(w, x, 4 * h + 1));
+    __m256i b = _mm256_add_epi16(pair(w, x, 4 * h + 2), pair(w, x, 4 * h + 3));
+    return _mm256_add_epi32(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones));
+}
+
+/* (float) of the whole sum of one half of a Q6_K block, zero point taken off. */
+AVX2_INLINE __m256 half_total(const struct half256 *w, const struct act_block *a, size_t t, int h, bool wide)
+{
+    __m256i s = half_sum(w, a->hi + 32 * t, h);
+    if (wide)
+        s = _mm256_add_epi32(_mm256_slli_epi32(s, 7), half_sum(w, a->lo + 32 * t, h));
+    return _mm256_cvtepi32_ps(_mm256_add_epi32(s, _mm256_set1_epi32(h ? a->n1[t] : a->n0[t])));
+}
+
+/* sum of code * x over the block, one plane of activations. */
 AVX2_INLINE __m256i plane_sum(const struct half256 *w, const int8_t *x, int bits)
 {
     const __m256i ones = _mm256_set1_epi16(1);
@@ -149,13 +165,6 @@ AVX2_INLINE __m256i plane_sum(const struct half256 *w, const int8_t *x, int bits
         }
         return s;
     }
-    if (bits == 6) {
-        __m256i a = _mm256_madd_epi16(_mm256_add_epi16(pair(w, x, 0), pair(w, x, 1)), w->s0);
-        __m256i b = _mm256_madd_epi16(_mm256_add_epi16(pair(w, x, 2), pair(w, x, 3)), w->s0);
-        __m256i c = _mm256_madd_epi16(_mm256_add_epi16(pair(w, x, 4), pair(w, x, 5)), w->s1);
-        __m256i d = _mm256_madd_epi16(_mm256_add_epi16(pair(w, x, 6), pair(w, x, 7)), w->s1);
-        return _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d));
-    }
     __m256i a = _mm256_add_epi16(_mm256_add_epi16(pair(w, x, 0), pair(w, x, 1)), _mm256_add_epi16(pair(w, x, 2), pair(w, x, 3)));
     __m256i b = _mm256_add_epi16(_mm256_add_epi16(pair(w, x, 4), pair(w, x, 5)), _mm256_add_epi16(pair(w, x, 6), pair(w, x, 7)));
     if (bits == 5)
@@ -164,7 +173,7 @@ AVX2_INLINE __m256i plane_sum(const struct half256 *w, const int8_t *x, int bits
 }
 
 /* One token: returns acc with the block added. */
-AVX2_INLINE __m256 step(__m256 acc, const struct half256 *w, const struct act_block *a, size_t t, const struct kernel_format *f, bool wide)
+AVX2_INLINE __m256 total(const struct half256 *w, const struct act_block *a, size_t t, const struct kernel_format *f, bool wide)
 {
     __m256i s = plane_sum(w, a->hi + 32 * t, f->bits);
     if (wide)
@@ -173,12 +182,17 @@ AVX2_INLINE __m256 step(__m256 acc, const struct half256 *w, const struct act_bl
         s = _mm256_add_epi32(s, _mm256_set1_epi32(a->n8[t]));
     if (f->zero == 16)
         s = _mm256_add_epi32(s, _mm256_slli_epi32(_mm256_set1_epi32(a->n8[t]), 1));
-    if (f->zero == 32) { /* the low int16 of a lane's scale pair, sign-extended, is the scale */
-        __m256i s0 = _mm256_srai_epi32(w->s0, 16), s1 = _mm256_srai_epi32(w->s1, 16);
-        s = _mm256_add_epi32(s, _mm256_mullo_epi32(s0, _mm256_set1_epi32(a->n0[t])));
-        s = _mm256_add_epi32(s, _mm256_mullo_epi32(s1, _mm256_set1_epi32(a->n1[t])));
-    }
-    __m256 p = _mm256_mul_ps(_mm256_cvtepi32_ps(s), w->d);
+    return _mm256_cvtepi32_ps(s);
+}
+
+/* One token: returns acc with the block added. */
+AVX2_INLINE __m256 step(__m256 acc, const struct half256 *w, const struct act_block *a, size_t t, const struct kernel_format *f, bool wide)
+{
+    __m256 p;
+    if (f->dtype == DT_Q6_K)
+        p = _mm256_fmadd_ps(half_total(w, a, t, 1, wide), w->m, _mm256_mul_ps(half_total(w, a, t, 0, wide), w->d));
+    else
+        p = _mm256_mul_ps(total(w, a, t, f, wide), w->d);
     acc = _mm256_fmadd_ps(p, _mm256_set1_ps(a->dx[t]), acc);
     if (f->minimum)
         acc = _mm256_fmadd_ps(w->m, _mm256_set1_ps(a->xs[t]), acc);

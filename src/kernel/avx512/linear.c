@@ -12,8 +12,7 @@ enum { STRIPE = 32 };
 
 struct block512 { /* one block of one group, ready to multiply */
     __m512i q[8];
-    __m512 d, m;
-    __m512i s0, s1; /* Q6_K: scale of each half */
+    __m512 d, m; /* Q6_K: scale of each half */
 };
 
 /* Four activations for all lanes. */
@@ -77,9 +76,9 @@ AVX512_INLINE __m512 bytes_ps(const uint8_t *p)
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
 }
 
-AVX512_INLINE __m512i sbytes(const uint8_t *p)
+AVX512_INLINE __m512 sbytes_ps(const uint8_t *p)
 {
-    return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
 }
 
 /* Header numbers of a unit, then of each of its blocks. */
@@ -104,8 +103,8 @@ AVX512_INLINE void load_block(struct block512 *w, const struct unit512 *u, const
     w->d = u->d;
     w->m = u->m;
     if (f->dtype == DT_Q6_K) {
-        w->s0 = sbytes(head + 32 + 32 * b);
-        w->s1 = sbytes(head + 48 + 32 * b);
+        w->d = _mm512_mul_ps(u->d, sbytes_ps(head + 32 + 32 * b));
+        w->m = _mm512_mul_ps(u->d, sbytes_ps(head + 48 + 32 * b));
     } else if (f->blocks == 8) {
         w->d = _mm512_mul_ps(u->d, bytes_ps(u->s + 16 * b));
         w->m = _mm512_mul_ps(u->m, bytes_ps(u->s + 128 + 16 * b));
@@ -161,19 +160,19 @@ AVX512_INLINE void half_sums(__m512i *s, const struct block512 *w, const struct 
 AVX512_INLINE void step(__m512 *acc, const struct block512 *w, const struct act_block *a, size_t t, int n,
                         const struct kernel_format *f, bool wide)
 {
-    __m512i s[8];
+    __m512i s[8], s1[8];
+    __m512 p[8];
     if (f->dtype == DT_Q6_K) {
-        __m512i s1[8];
         half_sums(s, w, a, t, n, 0, wide);
         half_sums(s1, w, a, t, n, 1, wide);
-        for (int i = 0; i < n; i++)
-            s[i] = _mm512_add_epi32(_mm512_mullo_epi32(s[i], w->s0), _mm512_mullo_epi32(s1[i], w->s1));
     } else {
         sums(s, w, a, t, n, f, wide);
     }
     for (int i = 0; i < n; i++) {
-        __m512 p = _mm512_mul_ps(_mm512_cvtepi32_ps(s[i]), w->d);
-        acc[i] = _mm512_fmadd_ps(p, _mm512_set1_ps(a->dx[t + (size_t)i]), acc[i]);
+        p[i] = _mm512_mul_ps(_mm512_cvtepi32_ps(s[i]), w->d);
+        if (f->dtype == DT_Q6_K)
+            p[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s1[i]), w->m, p[i]);
+        acc[i] = _mm512_fmadd_ps(p[i], _mm512_set1_ps(a->dx[t + (size_t)i]), acc[i]);
         if (f->minimum)
             acc[i] = _mm512_fmadd_ps(w->m, _mm512_set1_ps(a->xs[t + (size_t)i]), acc[i]);
     }

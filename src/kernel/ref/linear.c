@@ -4,17 +4,18 @@
  *     acc  = fmaf((float)isum * dw, dx, acc)
  *     acc  = fmaf(mw, xs, acc)                     formats with a minimum: w = dw q + mw; xs = dx * sum(x), in the activation
  *
- * dw and mw are f16 times an integer of at most 8 bits: exact in f32, so no level can round them differently. Q6_K has a signed
- * 8-bit scale per 16: isum = sum over both halves of s_h * sum (q - 32) x, and dw = d. |isum| < 2^31 always: the largest is
- * Q6_K wide, 2 * 128 * (16 * 32 * 16256) = 2130706432. (Narrow Q6_K: at most 16646144 < 2^24, so even float sums are exact.)
+ * dw and mw are f16 times an integer of at most 8 bits: exact in f32, so no level can round them differently. |isum| is at most
+ * 255 * 32 * 16256 < 2^31. Q6_K has a scale per 16, so a sum i_h and a scale d_h per half h:
+ *
+ *     acc  = fmaf(fmaf((float)i_1, d_1, (float)i_0 * d_0), dx, acc)
+ *
  * Float weights: acc = fmaf(w, x, acc), k ascending. The bias is added last. */
 #include "kernel/ref/ref.h"
 #include <math.h>
 #include <string.h>
 
 struct unit_scales { /* of one unit of one group */
-    float d[8][16], m[8][16];
-    int s[8][2][16]; /* Q6_K: integer scale of each half */
+    float d[8][16], m[8][16]; /* Q6_K: m is the second half's scale */
 };
 
 static float half_at(const uint8_t *p, size_t i)
@@ -33,8 +34,8 @@ static void read_scales(struct unit_scales *u, const uint8_t *head, const struct
             u->d[b][r] = d;
             u->m[b][r] = m;
             if (f->dtype == DT_Q6_K) {
-                u->s[b][0][r] = (int8_t)head[32 + 16 * (2 * b) + (int)r];
-                u->s[b][1][r] = (int8_t)head[32 + 16 * (2 * b + 1) + (int)r];
+                u->d[b][r] = d * (float)(int8_t)head[32 + 16 * (2 * b) + (int)r];
+                u->m[b][r] = d * (float)(int8_t)head[32 + 16 * (2 * b + 1) + (int)r];
             } else if (f->blocks == 8) {
                 int sc = b < 4 ? s[16 * b] & 63 : (s[16 * (b + 4)] & 15) | s[16 * (b - 4)] >> 6 << 4;
                 int mn = b < 4 ? s[16 * (b + 4)] & 63 : s[16 * (b + 4)] >> 4 | s[16 * b] >> 6 << 4;
@@ -77,9 +78,9 @@ static void block_mul(float *acc, uint8_t q[16][32], const struct unit_scales *u
     const int8_t *hi = a->hi + 32 * t, *lo = a->lo + 32 * t;
     for (size_t r = 0; r < 16; r++) {
         int32_t c0 = dot16(q[r], hi, lo, wide), c1 = dot16(q[r] + 16, hi + 16, lo + 16, wide);
-        int32_t isum = f->dtype == DT_Q6_K ? u->s[b][0][r] * (c0 + a->n0[t]) + u->s[b][1][r] * (c1 + a->n1[t])
-                                           : c0 + c1 + f->zero / 8 * a->n8[t];
-        acc[r] = fmaf((float)isum * u->d[b][r], a->dx[t], acc[r]);
+        float p = f->dtype == DT_Q6_K ? fmaf((float)(c1 + a->n1[t]), u->m[b][r], (float)(c0 + a->n0[t]) * u->d[b][r])
+                                      : (float)(c0 + c1 + f->zero / 8 * a->n8[t]) * u->d[b][r];
+        acc[r] = fmaf(p, a->dx[t], acc[r]);
         if (f->minimum)
             acc[r] = fmaf(u->m[b][r], a->xs[t], acc[r]);
     }
