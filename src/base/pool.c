@@ -1,10 +1,14 @@
 /* pool: workers, the barrier they meet at, and how they sleep.
  *
- * A run is published by adding one to `run` (the futex word). Workers spin on it for some microseconds, then sleep in the
+ * A run is published by a new number in `run` (the futex word). Workers spin on it for some microseconds, then sleep in the
  * kernel; the caller wakes them only if one said that it sleeps. `asleep` and `run` are written and read in opposite order on
  * the two sides with sequential consistency, so either the caller sees the sleeper or the sleeper sees the new run. The end
  * of a run is the same barrier as inside a run. When there are more workers than cores nobody spins: yielding at once lets the
- * one who is missing arrive. */
+ * one who is missing arrive.
+ *
+ * A shared run (pool_share) has the lowest bit of `run` set. A worker enters it by adding one to `inside` and then looking whether
+ * the run is still `open`; the caller closes it and then waits for `inside` to fall to zero. Both sides write before they read,
+ * sequentially consistent, so a worker that comes too late never touches fn and arg. */
 #include "base/pool.h"
 #include "base/cpu.h"
 #include "base/mem.h"
@@ -37,7 +41,11 @@ struct pool {
     atomic_int asleep;
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_uint phase;
+    _Alignas(64) atomic_uint open; /* number of the shared run that may be entered, 0 none */
+    atomic_int inside;
 };
+
+enum { RUN_SHARED = 1, RUN_STEP = 2 };
 
 static inline void pool_pause(void)
 {
@@ -46,6 +54,15 @@ static inline void pool_pause(void)
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+/* One turn of waiting for others: spin first, then let somebody else have the core. */
+static inline void pool_relax(const struct pool *p, int turn)
+{
+    if (turn < p->spin)
+        pool_pause();
+    else
+        sched_yield();
 }
 
 void pool_barrier(struct pool *p)
@@ -58,12 +75,8 @@ void pool_barrier(struct pool *p)
         atomic_store_explicit(&p->phase, phase + 1, memory_order_release);
         return;
     }
-    for (int i = 0; atomic_load_explicit(&p->phase, memory_order_acquire) == phase; i++) {
-        if (i < p->spin)
-            pool_pause();
-        else
-            sched_yield();
-    }
+    for (int i = 0; atomic_load_explicit(&p->phase, memory_order_acquire) == phase; i++)
+        pool_relax(p, i);
 }
 
 /* Returns the number of the next run after `seen`. */
@@ -82,9 +95,9 @@ static unsigned pool_wait_run(struct pool *p, unsigned seen)
     return now;
 }
 
-static void pool_publish(struct pool *p)
+static void pool_publish(struct pool *p, unsigned run)
 {
-    atomic_fetch_add(&p->run, 1);
+    atomic_store(&p->run, run);
     if (atomic_load(&p->asleep) > 0)
         syscall(SYS_futex, &p->run, FUTEX_WAKE_PRIVATE, POOL_MAX, NULL, NULL, 0);
 }
@@ -96,11 +109,23 @@ static void *pool_main(void *arg)
     unsigned seen = 0;
     for (;;) {
         seen = pool_wait_run(p, seen);
+        if (seen & RUN_SHARED) {
+            atomic_fetch_add(&p->inside, 1);
+            if (atomic_load(&p->open) == seen)
+                p->fn(p->arg, w->index, p->n);
+            atomic_fetch_sub(&p->inside, 1);
+            continue;
+        }
         if (p->stop)
             return NULL;
         p->fn(p->arg, w->index, p->n);
         pool_barrier(p);
     }
+}
+
+static unsigned pool_next_run(const struct pool *p, unsigned kind)
+{
+    return ((atomic_load_explicit(&p->run, memory_order_relaxed) & ~(unsigned)RUN_SHARED) + RUN_STEP) | kind;
 }
 
 void pool_run(struct pool *p, pool_fn fn, void *arg)
@@ -111,9 +136,26 @@ void pool_run(struct pool *p, pool_fn fn, void *arg)
     }
     p->fn = fn;
     p->arg = arg;
-    pool_publish(p);
+    pool_publish(p, pool_next_run(p, 0));
     fn(arg, 0, p->n);
     pool_barrier(p);
+}
+
+void pool_share(struct pool *p, pool_fn fn, void *arg)
+{
+    if (p->n == 1) {
+        fn(arg, 0, 1);
+        return;
+    }
+    unsigned run = pool_next_run(p, RUN_SHARED);
+    p->fn = fn;
+    p->arg = arg;
+    atomic_store(&p->open, run);
+    pool_publish(p, run);
+    fn(arg, 0, p->n);
+    atomic_store(&p->open, 0);
+    for (int i = 0; atomic_load(&p->inside) != 0; i++)
+        pool_relax(p, i);
 }
 
 /* Workers leave every signal to the threads that expect them. */
@@ -137,7 +179,7 @@ static int pool_start(struct pool *p, int index)
 static void pool_stop(struct pool *p, int started)
 {
     p->stop = true;
-    pool_publish(p);
+    pool_publish(p, pool_next_run(p, 0));
     for (int i = 1; i < started; i++)
         pthread_join(p->workers[i].id, NULL);
     mem_free(p->workers);
@@ -193,4 +235,12 @@ int pool_take(struct pool_work *w, size_t n, size_t chunk, size_t *begin, size_t
     *begin = at;
     *end = n - at < chunk ? n : at + chunk;
     return 1;
+}
+
+void pool_wait(struct pool *p, struct pool_work *w, size_t n, size_t count)
+{
+    if (count)
+        atomic_fetch_add_explicit(&w->done, count, memory_order_acq_rel);
+    for (int i = 0; atomic_load_explicit(&w->done, memory_order_acquire) < n; i++)
+        pool_relax(p, i);
 }

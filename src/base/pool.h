@@ -18,11 +18,18 @@ int pool_threads(const struct pool *p);
 void pool_run(struct pool *p, pool_fn fn, void *arg); /* all workers run fn once; returns when all are done */
 void pool_barrier(struct pool *p);                    /* inside a run: every worker calls it the same number of times */
 
+/* The caller runs fn, and so does every worker that comes while the caller is at it; a worker whose core is busy with
+ * something else is not waited for. fn takes all its work by pool_take and orders stages by pool_wait, never pool_barrier. */
+void pool_share(struct pool *p, pool_fn fn, void *arg);
+
 /* Shared work counter: items [0, n) are handed out in chunks; which worker gets which never matters for results. */
 struct pool_work {
     _Alignas(64) atomic_size_t next;
+    atomic_size_t done;
 };
 /* Next chunk [*begin, *end) of n items, `chunk` at a time; 0 when none is left. */
 int pool_take(struct pool_work *w, size_t n, size_t chunk, size_t *begin, size_t *end);
+/* Reports `count` taken items as finished, then waits until all n are: what they wrote is visible afterwards. */
+void pool_wait(struct pool *p, struct pool_work *w, size_t n, size_t count);
 
 #endif

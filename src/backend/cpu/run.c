@@ -1,5 +1,6 @@
-/* run: one step of the engine: all workers walk the plan's steps together, taking pieces of each from a shared counter and
- * meeting at a barrier after it. Which worker computes a piece never shows in the result. */
+/* run: one step of the engine: the workers walk the plan's steps together, taking pieces of each from a shared counter and going
+ * on when all its pieces are done. Only pieces are waited for, never workers: one whose core is busy elsewhere holds up nobody
+ * unless it lost the core in the middle of a piece. Which worker computes a piece never shows in the result. */
 #include "backend/cpu/cpu.h"
 #include "base/mem.h"
 
@@ -22,12 +23,13 @@ static uint8_t *run_scratch(const struct run *r, int thread)
 static void run_rows(const struct run *r, int step)
 {
     const struct step *s = &r->p->step[step];
-    size_t n = (size_t)(s->wanted ? r->in->n_wanted : r->in->n_tok), begin, end;
-    while (pool_take(&r->work[step], n, KERNEL_TOK, &begin, &end))
+    size_t n = (size_t)(s->wanted ? r->in->n_wanted : r->in->n_tok), begin, end, count = 0;
+    for (; pool_take(&r->work[step], n, KERNEL_TOK, &begin, &end); count += end - begin)
         for (int i = 0; i < s->n; i++) {
             const struct micro *m = &r->p->micro[s->first + i];
             m->row(r, m, (int)begin, (int)end);
         }
+    pool_wait(r->b->pool, &r->work[step], n, count);
 }
 
 /* ---- linear layers ---- */
@@ -79,10 +81,10 @@ static void run_matmuls(const struct run *r, int step, int thread, int n_threads
     const struct step *s = &r->p->step[step];
     size_t n_tok = (size_t)(s->wanted ? r->in->n_wanted : r->in->n_tok);
     struct cut cut = run_cut(r, s, n_tok, n_threads);
-    size_t tiles = (n_tok + cut.tokens - 1) / cut.tokens, n_item = 0, begin, end;
+    size_t tiles = (n_tok + cut.tokens - 1) / cut.tokens, n_item = 0, begin, end, count = 0;
     for (int i = 0; i < s->n; i++)
         n_item += (run_groups(r, &r->p->micro[s->first + i]) + cut.groups - 1) / cut.groups * tiles;
-    while (pool_take(&r->work[step], n_item, 1, &begin, &end)) {
+    for (; pool_take(&r->work[step], n_item, 1, &begin, &end); count++) {
         size_t item = begin;
         for (int i = 0; i < s->n; i++) {
             const struct micro *m = &r->p->micro[s->first + i];
@@ -98,6 +100,7 @@ static void run_matmuls(const struct run *r, int step, int thread, int n_threads
             break;
         }
     }
+    pool_wait(r->b->pool, &r->work[step], n_item, count);
 }
 
 /* ---- attention ---- */
@@ -130,11 +133,12 @@ static void run_attn_item(const struct run *r, const struct micro *m, const stru
 static void run_attn(const struct run *r, int step, int thread)
 {
     const struct micro *m = &r->p->micro[r->p->step[step].first];
-    size_t heads = (size_t)m->node->n_kv_head, n = (size_t)r->n_items * heads, begin, end;
-    while (pool_take(&r->work[step], n, 1, &begin, &end)) {
+    size_t heads = (size_t)m->node->n_kv_head, n = (size_t)r->n_items * heads, begin, end, count = 0;
+    for (; pool_take(&r->work[step], n, 1, &begin, &end); count++) {
         size_t i = n - 1 - begin; /* late positions see most keys: start with them, end with small pieces */
         run_attn_item(r, m, &r->items[i / heads], (int)(i % heads), thread);
     }
+    pool_wait(r->b->pool, &r->work[step], n, count);
 }
 
 /* Cuts the batch's tokens into tiles of one sequence each, at most CPU_QUERY_ROWS query rows per KV head. */
@@ -196,7 +200,7 @@ int backend_run(struct backend *b, struct plan *p, const struct batch *in, float
     struct run r = {.b = b, .p = p, .in = in, .logits = logits, .work = p->work, .items = p->items};
     memset(p->work, 0, (size_t)p->n_step * sizeof *p->work);
     r.n_items = run_items(in, p->query_tokens, p->items);
-    pool_run(b->pool, run_worker, &r);
+    pool_share(b->pool, run_worker, &r);
     return atomic_load(&r.stop) ? err_set(e, ERR_CANCELLED, "the step was cancelled") : 0;
 }
 

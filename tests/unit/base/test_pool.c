@@ -14,7 +14,7 @@ struct job {
     struct pool_work work[4];
     int seen[MAX_THREADS];
     long plain[MAX_THREADS]; /* written without atomics: only barriers make this right */
-    unsigned char taken[ITEMS];
+    unsigned char taken[ITEMS], stage[4][ITEMS];
     int wrong;
 };
 
@@ -53,6 +53,40 @@ static void take_all(void *arg, int thread, int n)
     }
 }
 
+/* Stages of a shared run: each reads what all items of the one before wrote; whoever comes late must find nothing to do. */
+static void shared_stages(void *arg, int thread, int n)
+{
+    struct job *j = arg;
+    (void)thread;
+    (void)n;
+    for (size_t pass = 0; pass < 4; pass++) {
+        size_t begin, end, count = 0;
+        for (; pool_take(&j->work[pass], ITEMS, 97, &begin, &end); count += end - begin)
+            for (size_t i = begin; i < end; i++) {
+                if (pass && j->stage[pass - 1][ITEMS - 1 - i] != pass)
+                    __atomic_store_n(&j->wrong, 1, __ATOMIC_RELAXED);
+                j->stage[pass][i] = (unsigned char)(j->stage[pass][i] + pass + 1);
+            }
+        pool_wait(j->pool, &j->work[pass], ITEMS, count);
+    }
+}
+
+static void share(struct job *j)
+{
+    for (int round = 0; round < 50; round++) {
+        memset(j->work, 0, sizeof j->work);
+        memset(j->stage, 0, sizeof j->stage);
+        pool_share(j->pool, shared_stages, j);
+        int missed = 0;
+        for (size_t i = 0; i < ITEMS; i++)
+            missed += j->stage[3][i] != 4;
+        CHECK_INT(missed, 0);
+        if (round % 7 == 0)
+            pool_run(j->pool, count_worker, j); /* both kinds of run in turn */
+    }
+    CHECK_INT(j->wrong, 0);
+}
+
 static void with_threads(int n)
 {
     static struct job j;
@@ -73,6 +107,7 @@ static void with_threads(int n)
         missed += j.taken[i] != 4;
     CHECK_INT(missed, 0);
     CHECK_INT(j.wrong, 0);
+    share(&j);
     pool_free(j.pool);
 }
 
