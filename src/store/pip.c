@@ -1,5 +1,6 @@
 /* pip: see pip.h. pip knows the user's index, proxy and mirrors, so it does the fetching; this file starts it, watches the
- * wheel grow, and never leaves it running: it dies with us, and with it whatever it started. */
+ * wheel grow, and does not leave it running: cancelling ends its
+ * whole process group, and when we are killed the kernel kills it. */
 #include "store/pip.h"
 #include "base/clock.h"
 #include "base/fs.h"
@@ -159,7 +160,6 @@ int pip_begin(struct pip *p, const char *dir, const char *requirement, struct er
     if (!p->dir)
         return err_set(e, ERR_NOMEM, "out of memory");
     snprintf(p->requirement, sizeof p->requirement, "%s", requirement);
-    pip_remove_tree(dir, PIP_DEPTH); /* what a killed attempt left */
     int rc = fs_mkdirs(dir, e);
     return rc ? rc : pip_launch(p, e);
 }

