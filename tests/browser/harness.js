@@ -106,6 +106,7 @@ async function startServer(files, extra = []) {
     return /Hearth is up: (http:\/\/[\d.]+:\d+)/.exec(text)?.[1];
   }, 'hearth up to print its address');
   const stop = async () => {
+    if (ended) return;
     proc.kill('SIGTERM');
     await until(() => ended, 'hearth up to end after SIGTERM', 20000).catch(() => proc.kill('SIGKILL'));
     fs.rmSync(home, { recursive: true, force: true });

@@ -1,12 +1,12 @@
 /* test_errors.js: what the page says when something fails: the server's words, a next step, a way to retry. */
 'use strict';
-const { check, equal, test, until } = require('./harness.js');
-const { answered, errorOf, fakeAnswer, send, sse, streamOf, visit } = require('./browser.js');
+const { Skip, check, equal, test, until } = require('./harness.js');
+const { answered, briefly, errorOf, fakeAnswer, send, sse, streamOf, visit } = require('./browser.js');
 
 const card = (page) => page.locator('.error-card');
 const expected = /Failed to load resource|ERR_/;
 
-module.exports = async (browser, url) => {
+module.exports = async (browser, url, start) => {
   await test('errors: cause and next step of each kind', async () => {
     const { page, close } = await visit(browser, url, { expected });
     const kinds = [
@@ -79,5 +79,30 @@ module.exports = async (browser, url) => {
     const kept = await page.evaluate(() => [sessionStorage.getItem('hearth.key'), JSON.stringify(localStorage).includes('sesame')]);
     equal(kept, ['open-sesame', false], 'the key in this tab only');
     await close();
+  });
+
+  await test('errors: a real server with a key, which then ends under the open page', async () => {
+    if (!start) throw new Skip('HEARTH_URL names a server that this test may not restart');
+    const up = await start(['--api-key', 'open-sesame']);
+    try {
+      check((await fetch(`${up.url}/api/status`)).status === 401, 'the status to be locked');
+      const before = async (p) => {
+        await briefly(8)(p);
+        await p.addInitScript(() => sessionStorage.getItem('hearth.key') || localStorage.setItem('hearth.model', '"later"'));
+      };
+      const { page, close } = await visit(browser, up.url, { expected, before });
+      await page.fill('dialog input[type=password]', 'open-sesame');
+      await page.keyboard.press('Enter');
+      await page.waitForSelector('dialog', { state: 'detached' });
+      await until(async () => (await page.locator('#model-name').innerText()) !== 'later', 'the model\'s name');
+      await send(page, 'Hello');
+      check((await answered(page)).length > 0, 'an answer');
+      await up.stop();
+      await page.waitForSelector('#banner:not([hidden])', { timeout: 8000 });
+      check(await page.isDisabled('#send'), 'no sending without a server');
+      await close();
+    } finally {
+      await up.stop();
+    }
   });
 };

@@ -6,7 +6,8 @@ import { refreshStatus } from './poll.js';
 import { app, on, recall, remember } from './state.js';
 
 const COLOURS = 6;
-const PARTS = { weights: 'weights', kv: 'KV cache', scratch: 'workspace', staging: 'loading buffer' };
+const ROWS = 7; /* owners named one by one; the small rest is one row */
+const PARTS = { weights: 'weights', kv: 'KV cache', scratch: 'workspace', staging: 'loading buffer', text: 'tokeniser', header: 'names and sizes', program: 'the program itself' };
 
 /* "model/smollm2:135m/kv" -> "smollm2:135m, KV cache" */
 function ownerName(path) {
@@ -16,7 +17,10 @@ function ownerName(path) {
 }
 
 function memoryBox({ ceiling, used, rss, owners = [] }) {
-  const list = owners.filter((o) => o.bytes > 0).sort((a, b) => b.bytes - a.bytes);
+  const all = owners.filter((o) => o.bytes > 0).sort((a, b) => b.bytes - a.bytes);
+  const rest = all.slice(ROWS);
+  const list = all.slice(0, ROWS);
+  if (rest.length) list.push({ path: `${rest.length} more`, bytes: rest.reduce((sum, o) => sum + o.bytes, 0) });
   const share = (n) => (ceiling ? (100 * n) / ceiling : 0);
   const bar = h('div', { class: 'mem-bar', role: 'img', 'aria-label': `${bytes(used)} of ${bytes(ceiling)} reserved` });
   const legend = h('ul', { class: 'legend' });
