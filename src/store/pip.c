@@ -1,6 +1,6 @@
 /* pip: see pip.h. pip knows the user's index, proxy and mirrors, so it does the fetching; this file starts it, watches the
- * wheel grow, and does not leave it running: cancelling ends its
- * whole process group, and when we are killed the kernel kills it. */
+ * wheel grow, and does not leave it running: cancelling ends its whole process group, and when we are killed the kernel
+ * kills it. */
 #include "store/pip.h"
 #include "base/clock.h"
 #include "base/fs.h"

@@ -115,6 +115,7 @@ static void test_resume(void)
     for (int changed = 0; changed < 2; changed++) {
         serve(&model);
         server.pause = 10000;
+        httpd_settle(&server);
         CHECK_INT(store_pull(s, &p, &m, &e), ERR_CANCELLED);
         CHECK(home_count("data/partial") >= 1 && home_count("data/blobs") == 0);
         serve(changed ? &model2 : &model);
@@ -130,6 +131,7 @@ static void test_resume(void)
     serve(&model);
     server.etag = NULL;
     server.pause = 10000;
+    httpd_settle(&server);
     CHECK_INT(store_pull(s, &p, &m, &e), ERR_CANCELLED);
     httpd_settle(&server);
     server.pause = 0;
@@ -258,6 +260,7 @@ static int child_main(char **argv)
 
 static pid_t child(const char *mode, const char *what)
 {
+    httpd_settle(&server);
     pid_t pid = fork();
     if (pid == 0) {
         execl(program, program, mode, home_path("data"), what, (char *)NULL);
@@ -332,7 +335,8 @@ static void test_together(void)
     pid_t one = child("--pull", url("t.gguf"));
     for (int i = 0; i < 500 && server.gets == 0; i++)
         usleep(10000);
-    CHECK_INT(pull(s, url("t.gguf"), &m, &e), 0);
+    struct store_pull p = {.name = url("t.gguf")};
+    CHECK_INT(store_pull(s, &p, &m, &e), 0);
     CHECK_INT(child_wait(one), 0);
     CHECK_INT(server.gets, 1);
     CHECK(m.bytes == model.len);
