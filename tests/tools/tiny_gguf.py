@@ -19,6 +19,7 @@ DTYPES = {
     "Q5_1": (7, 32, 24), "Q8_0": (8, 32, 34), "Q4_K": (12, 256, 144), "Q5_K": (13, 256, 176), "Q6_K": (14, 256, 210),
 }
 FILE_TYPE = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q4_K": 15, "Q5_K": 17, "Q6_K": 18, "BF16": 32}
+FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}  # for rows that are no multiple of 256, as quantisers do
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
 
@@ -370,7 +371,9 @@ def build(family, **options):
     if o["dtype"] not in ("F32", "F16", "BF16"):
         g.add("general.quantization_version", U32, 2)
     for name, dims, kind in tensors_of(family, o, vocab):
-        dtype = o["embd_dtype"] or o["dtype"] if kind == "embd" else o["dtype"]
+        dtype = (o["embd_dtype"] if kind == "embd" else None) or o["dtype"]
+        if dims[0] % DTYPES[dtype][1]:
+            dtype = FALLBACK.get(dtype, dtype)
         g.tensor(name, dims, "F32" if len(dims) == 1 else dtype, fill(name, dims, kind, dtype, o["seed"]))
     return g
 
