@@ -118,10 +118,11 @@ int fetch_expect(struct fetch *f, uint64_t total, uint64_t extra, struct err *e)
     if (!f->total || fs_free_bytes(f->path, &room, NULL))
         return 0; /* then the write itself will tell */
     uint64_t need = (f->total > f->have ? f->total - f->have : 0) + extra;
-    if (need > 0 && room < need + FETCH_SLACK)
-        return err_set(e, ERR_DISK_FULL, "%" PRIu64 " MB are needed and %" PRIu64 " MB are free on the disk of %s",
-                       (need + FETCH_SLACK) / 1000000, room / 1000000, f->path);
-    return 0;
+    if (need == 0 || room >= need + FETCH_SLACK)
+        return 0;
+    const char *slash = strrchr(f->path, '/');
+    return err_set(e, ERR_DISK_FULL, "%" PRIu64 " MB are needed and %" PRIu64 " MB are free on the disk of %.*s",
+                   (need + FETCH_SLACK) / 1000000, room / 1000000, (int)(slash - f->path), f->path);
 }
 
 struct check {
