@@ -165,19 +165,15 @@ static void run_worker(void *arg, int thread, int n_threads)
         if (step->wanted && !r->in->n_wanted)
             return;
         if (thread == 0 && step->poll && r->in->cancelled && r->in->cancelled(r->in->cancel_arg))
-            atomic_store(&r->stop, s + 1);
+            atomic_store(&r->stop, 1);
+        if (atomic_load_explicit(&r->stop, memory_order_relaxed))
+            return; /* pieces that somebody took were finished by him before he came here */
         if (step->kind == MICRO_ROW)
             run_rows(r, s);
         else if (step->kind == MICRO_MATMUL)
             run_matmuls(r, s, thread, n_threads);
         else
             run_attn(r, s, thread);
-        pool_barrier(r->b->pool);
-        /* Everyone leaves at the barrier of the step in which worker 0 said so: one who is late here may already see a stop
-         * that was said in the next step, and must still come to that step's barrier. */
-        int stop = atomic_load_explicit(&r->stop, memory_order_relaxed);
-        if (stop && stop <= s + 1)
-            return;
     }
 }
 
