@@ -7,8 +7,9 @@
 #define VEC static inline __attribute__((always_inline))
 typedef __m256 vf;
 enum { VW = 8, ATTN_ROWS = 6, ATTN_VECS = 2, /* 12 accumulators + 2 loads + 1 broadcast of 16 registers */
-       FLOAT_TOK = 6 };
+       ATTN_DROWS = 2, ATTN_DIRECT = 8, FLOAT_TOK = 6 };
 
+VEC void v_fetch(const uint8_t *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); } /* towards the second-level cache */
 VEC vf v_load(const float *p) { return _mm256_loadu_ps(p); }
 VEC void v_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
 VEC vf v_set1(float a) { return _mm256_set1_ps(a); }

@@ -1,8 +1,9 @@
 /* attn: ref/attn.c in vectors. Included after a level's vec.h by that level's attn.c.
  *
- * Query rows are taken in tiles of TILE. For each segment the rows that see something of it are "active"; ATTN_ROWS of them at
- * a time meet ATTN_VECS vectors of keys (scores) or dimensions (values), all accumulators in registers. When more rows than
- * one such group are active, a page is turned into f32 once for all of them; else f16 is read directly. Scores of invisible
+ * Query rows are taken in tiles of ATTN_TILE. For each segment the rows that see something of it are "active"; a few of them at
+ * a time meet a few vectors of keys (scores) or dimensions (values), all accumulators in registers. Up to ATTN_DIRECT active
+ * rows read f16 pages directly (ATTN_DROWS x 4 vectors); more have the page turned into f32 once for all (ATTN_ROWS x
+ * ATTN_VECS), which costs a pass of stores through the second-level cache. Scores of invisible
  * lanes of a page are computed from whatever bytes lie there (lanes do not mix) and overwritten before they are looked at;
  * value rows are taken only if visible. */
 #ifndef HEARTH_KERNEL_SIMD_ATTN_H
@@ -43,15 +44,21 @@ VEC vf attn_load(const float *f, const uint8_t *h, size_t i, bool half)
     return half ? v_load_half(h + 2 * i) : v_load(f + i);
 }
 
-/* nr rows times nv vectors of keys from key v0 of the page; s points at the page's place in the first row's scores. */
-VEC void attn_score_tile(const float *const *q, float *const *s, const float *kf, const uint8_t *kh, size_t v0, size_t hd, int nr,
-                         int nv, bool half)
+/* nr rows times nv vectors of keys from key v0 of the page; s points at the page's place in each row's scores. The two pages in
+ * `ahead` (or NULL) are fetched meanwhile, one row of 128 bytes of each per step: this loop reads pages in columns, which the
+ * hardware does not foresee. */
+VEC void attn_score_tile(const float *const *q, float *const *s, const float *kf, const uint8_t *kh, size_t v0, size_t hd,
+                         const uint8_t *const *ahead, int nr, int nv, bool half)
 {
     vf acc[ATTN_ROWS][4];
     for (int r = 0; r < nr; r++)
         for (int v = 0; v < nv; v++)
             acc[r][v] = v_set1(0.0f);
     for (size_t d = 0; d < hd; d++) {
+        for (int i = 0; ahead && i < 2; i++) {
+            v_fetch(ahead[i] + d * 2 * KERNEL_PAGE);
+            v_fetch(ahead[i] + d * 2 * KERNEL_PAGE + 64);
+        }
         vf k[4];
         for (int v = 0; v < nv; v++)
             k[v] = attn_load(kf, kh, d * KERNEL_PAGE + v0 + (size_t)(v * VW), half);
@@ -66,7 +73,8 @@ VEC void attn_score_tile(const float *const *q, float *const *s, const float *kf
             v_store(s[r] + v0 + (size_t)(v * VW), acc[r][v]);
 }
 
-VEC void attn_score_rows(const struct attn_state *t, size_t i, size_t at, const uint8_t *kh, int nr, int nv, bool half)
+VEC void attn_score_rows(const struct attn_state *t, size_t i, size_t at, const uint8_t *kh, const uint8_t *const *ahead, int nr, int nv,
+                         bool half)
 {
     const float *q[ATTN_ROWS];
     float *s[ATTN_ROWS];
@@ -75,7 +83,7 @@ VEC void attn_score_rows(const struct attn_state *t, size_t i, size_t at, const 
         s[r] = t->s + (i + (size_t)r) * ATTN_SEG + at;
     }
     for (size_t v0 = 0; v0 < KERNEL_PAGE; v0 += (size_t)(nv * VW))
-        attn_score_tile(q, s, t->page, kh, v0, t->a->head_dim, nr, nv, half);
+        attn_score_tile(q, s, t->page, kh, v0, t->a->head_dim, v0 ? NULL : ahead, nr, nv, half);
 }
 
 VEC bool attn_sees(const struct attn_state *t, size_t i, size_t n, size_t lo, size_t hi)
@@ -87,35 +95,30 @@ VEC bool attn_sees(const struct attn_state *t, size_t i, size_t n, size_t lo, si
 }
 
 /* Scores of the page whose first position is `at` within the segment. */
-VEC void attn_score_page(const struct attn_state *t, const uint8_t *kh, size_t at)
+VEC void attn_score_page(const struct attn_state *t, const uint8_t *kh, size_t at, const uint8_t *const *ahead)
 {
-    bool half = t->n <= ATTN_ROWS;
+    bool half = t->n <= ATTN_DIRECT;
     if (!half)
         for (size_t j = 0; j < t->a->head_dim * KERNEL_PAGE; j += VW)
             v_store(t->page + j, v_load_half(kh + 2 * j));
-    size_t i = 0;
-    for (; i + ATTN_ROWS <= t->n; i += ATTN_ROWS) {
-        if (!attn_sees(t, i, ATTN_ROWS, at, at + KERNEL_PAGE - 1))
+    for (size_t i = 0, n; i < t->n; i += n) {
+        n = (size_t)(half ? ATTN_DROWS : ATTN_ROWS);
+        n = i + n <= t->n ? n : t->n - i >= 2 ? 2 : 1;
+        if (!attn_sees(t, i, n, at, at + KERNEL_PAGE - 1))
             continue;
-        if (half)
-            attn_score_rows(t, i, at, kh, ATTN_ROWS, ATTN_VECS, true);
+        if (half && n == ATTN_DROWS)
+            attn_score_rows(t, i, at, kh, ahead, ATTN_DROWS, 4, true);
+        else if (half && n == 2)
+            attn_score_rows(t, i, at, kh, ahead, 2, 4, true);
+        else if (half)
+            attn_score_rows(t, i, at, kh, ahead, 1, 4, true);
+        else if (n == ATTN_ROWS)
+            attn_score_rows(t, i, at, kh, ahead, ATTN_ROWS, ATTN_VECS, false);
+        else if (n == 2)
+            attn_score_rows(t, i, at, kh, ahead, 2, 4, false);
         else
-            attn_score_rows(t, i, at, kh, ATTN_ROWS, ATTN_VECS, false);
-    }
-    for (; i < t->n;) {
-        size_t n = t->n - i >= 2 ? 2 : 1;
-        if (!attn_sees(t, i, n, at, at + KERNEL_PAGE - 1)) {
-        } else if (n == 2) {
-            if (half)
-                attn_score_rows(t, i, at, kh, 2, 4, true);
-            else
-                attn_score_rows(t, i, at, kh, 2, 4, false);
-        } else if (half) {
-            attn_score_rows(t, i, at, kh, 1, 4, true);
-        } else {
-            attn_score_rows(t, i, at, kh, 1, 4, false);
-        }
-        i += n;
+            attn_score_rows(t, i, at, kh, ahead, 1, 4, false);
+        ahead = NULL; /* once per page */
     }
 }
 
@@ -237,25 +240,25 @@ VEC void attn_value_convert(const struct attn_state *t, const uint8_t *vh, size_
 
 VEC void attn_value_page(const struct attn_state *t, const uint8_t *vh, size_t at, size_t lo, size_t hi)
 {
-    bool half = t->n <= ATTN_ROWS && t->a->head_dim == t->hdp;
+    bool half = t->n <= ATTN_DIRECT && t->a->head_dim == t->hdp;
     if (!half)
         attn_value_convert(t, vh, lo > at ? lo - at : 0, hi - at < KERNEL_PAGE ? hi - at + 1 : KERNEL_PAGE);
-    size_t i = 0;
-    for (; i + ATTN_ROWS <= t->n; i += ATTN_ROWS)
-        if (half)
-            attn_value_rows(t, i, at, vh, ATTN_ROWS, ATTN_VECS, true);
-        else
-            attn_value_rows(t, i, at, vh, ATTN_ROWS, ATTN_VECS, false);
-    for (; i + 2 <= t->n; i += 2)
-        if (half)
+    for (size_t i = 0, n; i < t->n; i += n) {
+        n = (size_t)(half ? ATTN_DROWS : ATTN_ROWS);
+        n = i + n <= t->n ? n : t->n - i >= 2 ? 2 : 1;
+        if (half && n == ATTN_DROWS)
+            attn_value_rows(t, i, at, vh, ATTN_DROWS, 4, true);
+        else if (half && n == 2)
             attn_value_rows(t, i, at, vh, 2, 4, true);
-        else
-            attn_value_rows(t, i, at, vh, 2, 4, false);
-    for (; i < t->n; i++)
-        if (half)
+        else if (half)
             attn_value_rows(t, i, at, vh, 1, 4, true);
+        else if (n == ATTN_ROWS)
+            attn_value_rows(t, i, at, vh, ATTN_ROWS, ATTN_VECS, false);
+        else if (n == 2)
+            attn_value_rows(t, i, at, vh, 2, 4, false);
         else
             attn_value_rows(t, i, at, vh, 1, 4, false);
+    }
 }
 
 VEC void attn_merge(struct attn_state *t, size_t i)
@@ -306,9 +309,13 @@ VEC void attn_segment(struct attn_state *t, size_t rows, size_t start)
     if (t->n == 0)
         return;
     const uint8_t *const *pages = a->pages + start / KERNEL_PAGE;
-    for (size_t p = lo / KERNEL_PAGE; p <= hi / KERNEL_PAGE; p++)
-        if (pages[p])
-            attn_score_page(t, pages[p] + a->k_off, p * KERNEL_PAGE);
+    for (size_t p = lo / KERNEL_PAGE; p <= hi / KERNEL_PAGE; p++) {
+        if (!pages[p])
+            continue;
+        const uint8_t *next = p < hi / KERNEL_PAGE && pages[p + 1] ? pages[p + 1] : pages[p];
+        const uint8_t *ahead[2] = {next + a->k_off, pages[p] + a->v_off};
+        attn_score_page(t, pages[p] + a->k_off, p * KERNEL_PAGE, ahead);
+    }
     for (size_t i = 0; i < t->n; i++)
         attn_softmax(t, i);
     memset(t->o, 0, t->n * t->hdp * sizeof *t->o);
