@@ -17,10 +17,10 @@ struct bpe {
     uint32_t mask;
     bool whole_words;
     /* SentencePiece */
-    uint32_t *order;     /* [vocab] smaller merges first; NULL for byte-level */
-    int32_t unknown;     /* emitted for what has no bytes in the vocabulary; -1: nothing */
-    int32_t ascii[128];  /* token of one ASCII character, -1 if none */
-    bool space_starts;   /* no piece has U+2581 after another character: words can be merged one by one */
+    uint32_t *order;    /* [vocab] smaller merges first; NULL for byte-level */
+    int32_t unknown;    /* emitted for what has no bytes in the vocabulary; -1: nothing */
+    int32_t ascii[128]; /* token of one ASCII character, -1 if none */
+    bool space_starts;  /* no piece has U+2581 after another character: words can be merged one by one */
     size_t held;
 };
 

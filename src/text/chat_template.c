@@ -10,10 +10,12 @@ struct chat_template {
     struct jinja_program program;
 };
 
-int chat_template_new(struct chat_template **out, const char *src, size_t n, struct err *e) {
+int chat_template_new(struct chat_template **out, const char *src, size_t n, struct err *e)
+{
     *out = NULL;
     struct chat_template *t = mem_calloc(1, sizeof *t);
-    if (!t) return err_set(e, ERR_NOMEM, "no memory for a template");
+    if (!t)
+        return err_set(e, ERR_NOMEM, "no memory for a template");
     arena_init(&t->program.arena);
     int rc = jinja_parse(&t->program, src, n, e);
     if (rc) {
@@ -24,21 +26,27 @@ int chat_template_new(struct chat_template **out, const char *src, size_t n, str
     return 0;
 }
 
-void chat_template_free(struct chat_template *t) {
-    if (!t) return;
+void chat_template_free(struct chat_template *t)
+{
+    if (!t)
+        return;
     arena_done(&t->program.arena);
     mem_free(t);
 }
 
-static bool in_list(const char *s, const char *const *list, size_t n) {
+static bool in_list(const char *s, const char *const *list, size_t n)
+{
     for (size_t i = 0; i < n; i++)
-        if (!strcmp(s, list[i])) return true;
+        if (!strcmp(s, list[i]))
+            return true;
     return false;
 }
 
 /* Only words that every format knows: harmless wherever they stand. */
-static void trust_role(struct jinja *j, struct jv message) {
-    static const char *const roles[] = {"system", "user", "assistant", "tool", "developer", "function", "model", "ipython"};
+static void trust_role(struct jinja *j, struct jv message)
+{
+    static const char *const roles[] = {"system",    "user",     "assistant", "tool",
+                                        "developer", "function", "model",     "ipython"};
     const struct jv *role = message.type == JV_DICT ? jv_dict_gets(message, "role", 4) : NULL;
     for (size_t i = 0; role && role->type == JV_STR && i < sizeof roles / sizeof *roles; i++)
         if (strlen(roles[i]) == role->u.s->n && !memcmp(roles[i], role->u.s->p, role->u.s->n)) {
@@ -47,27 +55,33 @@ static void trust_role(struct jinja *j, struct jv message) {
         }
 }
 
-static struct jv context(struct jinja *j, const cJSON *ctx) {
+static struct jv context(struct jinja *j, const cJSON *ctx)
+{
     static const char *const own[] = {"bos_token", "eos_token"};
     struct jv d = jv_dict_new(j, JV_DICT);
     for (const cJSON *i = ctx ? ctx->child : NULL; i && !j->rc; i = i->next) {
-        if (!i->string) continue;
+        if (!i->string)
+            continue;
         bool trusted = in_list(i->string, own, sizeof own / sizeof *own);
         jv_dict_set(j, d, jv_cstr(j, i->string), jv_from_json(j, i, trusted, 0));
     }
     const struct jv *messages = j->rc ? NULL : jv_dict_gets(d, "messages", 8);
-    for (size_t i = 0; messages && messages->type == JV_LIST && i < messages->u.l->n; i++) trust_role(j, messages->u.l->v[i]);
+    for (size_t i = 0; messages && messages->type == JV_LIST && i < messages->u.l->n; i++)
+        trust_role(j, messages->u.l->v[i]);
     return d;
 }
 
-int chat_template_render(const struct chat_template *t, const struct cJSON *ctx, struct buf *out, uint8_t **trusted, struct err *e) {
+int chat_template_render(const struct chat_template *t, const struct cJSON *ctx, struct buf *out, uint8_t **trusted,
+                         struct err *e)
+{
     struct jinja j = {.e = e};
     struct jinja_out o = {0};
     *trusted = NULL;
     arena_init(&j.arena);
     j.out = &o;
     j.globals = context(&j, ctx);
-    if (!j.rc) jinja_run(&j, &t->program);
+    if (!j.rc)
+        jinja_run(&j, &t->program);
     if (!j.rc) {
         buf_add(out, o.text.data ? o.text.data : "", o.text.len);
         *trusted = (uint8_t *)buf_take(&o.trust);

@@ -22,13 +22,26 @@ enum jinja_limit {
     JINJA_MAX_STEPS = 4000000,   /* nodes evaluated */
     JINJA_MAX_OUTPUT = 64 << 20, /* bytes */
     JINJA_MAX_MEMORY = 512 << 20,
-    JINJA_MAX_RANGE = 100000, /* as the sandbox */
+    JINJA_MAX_RANGE = 100000,  /* as the sandbox */
     JINJA_MAX_DATA_DEPTH = 200 /* nesting of lists and dicts that are printed or compared */
 };
 
 /* ---- values ---- */
 
-enum jv_type { JV_UNDEF, JV_NONE, JV_BOOL, JV_INT, JV_FLOAT, JV_STR, JV_LIST, JV_TUPLE, JV_DICT, JV_NS, JV_LOOP, JV_FUNC };
+enum jv_type {
+    JV_UNDEF,
+    JV_NONE,
+    JV_BOOL,
+    JV_INT,
+    JV_FLOAT,
+    JV_STR,
+    JV_LIST,
+    JV_TUPLE,
+    JV_DICT,
+    JV_NS,
+    JV_LOOP,
+    JV_FUNC
+};
 
 struct jv_str {
     const char *p;
@@ -81,10 +94,45 @@ struct jinja_args {
 /* ---- nodes ---- */
 
 enum jn_kind {
-    JN_CONST, JN_NAME, JN_LIST, JN_TUPLE, JN_DICT, JN_PAIR, JN_ATTR, JN_ITEM, JN_SLICE, JN_CALL, JN_KW, JN_STAR, JN_STARSTAR,
-    JN_FILTER, JN_TEST, JN_NOT, JN_NEG, JN_POS, JN_BIN, JN_AND, JN_OR, JN_COND, JN_CMP, JN_CMPOP, JN_CONCAT,
-    JN_TEXT, JN_PRINT, JN_FOR, JN_IF, JN_SET, JN_SETBLOCK, JN_MACRO, JN_CALLBLOCK, JN_FILTERBLOCK, JN_SCOPE, JN_WITH, JN_BREAK,
-    JN_CONTINUE, JN_KINDS
+    JN_CONST,
+    JN_NAME,
+    JN_LIST,
+    JN_TUPLE,
+    JN_DICT,
+    JN_PAIR,
+    JN_ATTR,
+    JN_ITEM,
+    JN_SLICE,
+    JN_CALL,
+    JN_KW,
+    JN_STAR,
+    JN_STARSTAR,
+    JN_FILTER,
+    JN_TEST,
+    JN_NOT,
+    JN_NEG,
+    JN_POS,
+    JN_BIN,
+    JN_AND,
+    JN_OR,
+    JN_COND,
+    JN_CMP,
+    JN_CMPOP,
+    JN_CONCAT,
+    JN_TEXT,
+    JN_PRINT,
+    JN_FOR,
+    JN_IF,
+    JN_SET,
+    JN_SETBLOCK,
+    JN_MACRO,
+    JN_CALLBLOCK,
+    JN_FILTERBLOCK,
+    JN_SCOPE,
+    JN_WITH,
+    JN_BREAK,
+    JN_CONTINUE,
+    JN_KINDS
 };
 
 struct jn {
@@ -174,8 +222,8 @@ struct jv jv_none(void);
 struct jv jv_bool(bool b);
 struct jv jv_int(int64_t i);
 struct jv jv_float(double f);
-struct jv jv_str(struct jinja *j, const char *p, size_t n, bool trusted);  /* does not copy */
-struct jv jv_cstr(struct jinja *j, const char *s);                         /* trusted, does not copy */
+struct jv jv_str(struct jinja *j, const char *p, size_t n, bool trusted);       /* does not copy */
+struct jv jv_cstr(struct jinja *j, const char *s);                              /* trusted, does not copy */
 struct jv jv_sub(struct jinja *j, const struct jv_str *s, size_t at, size_t n); /* part of a string */
 struct jv jv_list_new(struct jinja *j, enum jv_type type);
 void jv_list_add(struct jinja *j, struct jv list, struct jv v);
@@ -185,11 +233,12 @@ const struct jv *jv_dict_get(struct jv d, struct jv key); /* NULL: no such key *
 const struct jv *jv_dict_gets(struct jv d, const char *key, size_t n);
 bool jv_truth(struct jv v);
 bool jv_equal(struct jinja *j, struct jv a, struct jv b);
-int jv_order(struct jinja *j, struct jv a, struct jv b, const char *op); /* <0, 0, >0; fails on types without an order */
+int jv_order(struct jinja *j, struct jv a, struct jv b,
+             const char *op); /* <0, 0, >0; fails on types without an order */
 bool jv_contains(struct jinja *j, struct jv where, struct jv what);
-bool jv_number(struct jv v, double *f); /* int, float, bool */
-bool jv_integer(struct jv v, int64_t *i); /* int, bool */
-const char *jv_type_name(struct jv v);  /* as Python names it */
+bool jv_number(struct jv v, double *f);                   /* int, float, bool */
+bool jv_integer(struct jv v, int64_t *i);                 /* int, bool */
+const char *jv_type_name(struct jv v);                    /* as Python names it */
 struct jv_list *jv_iterate(struct jinja *j, struct jv v); /* elements of anything iterable; NULL and an error else */
 struct jv jv_from_json(struct jinja *j, const struct cJSON *c, bool trusted, int depth);
 
@@ -198,17 +247,19 @@ void jinja_out_add(struct jinja *j, struct jinja_out *o, const char *p, size_t n
 void jinja_out_str(struct jinja *j, struct jinja_out *o, const struct jv_str *s, size_t at, size_t n);
 struct jv jinja_out_take(struct jinja *j, struct jinja_out *o); /* copies into the arena and empties o */
 void jinja_out_done(struct jinja_out *o);
-void jv_print(struct jinja *j, struct jinja_out *o, struct jv v);               /* as str() */
-void jv_repr(struct jinja *j, struct jinja_out *o, struct jv v, int depth);     /* as repr() */
+void jv_print(struct jinja *j, struct jinja_out *o, struct jv v);           /* as str() */
+void jv_repr(struct jinja *j, struct jinja_out *o, struct jv v, int depth); /* as repr() */
 struct jv jv_to_str(struct jinja *j, struct jv v);
-size_t jv_char_len(const char *p, size_t n);                 /* bytes of the first character */
-size_t jv_chars(const struct jv_str *s);                     /* characters */
-size_t jv_char_at(const struct jv_str *s, size_t i);         /* byte offset of character i */
-bool jv_is_space(const char *p, size_t n, size_t *len);      /* Python's str.isspace for the first character */
-void jv_format_float(double f, char out[64]);                /* repr() of a float */
-struct jv jv_strip(struct jinja *j, const struct jv_str *s, const struct jv_str *chars, int sides); /* 1 left, 2 right */
+size_t jv_char_len(const char *p, size_t n);            /* bytes of the first character */
+size_t jv_chars(const struct jv_str *s);                /* characters */
+size_t jv_char_at(const struct jv_str *s, size_t i);    /* byte offset of character i */
+bool jv_is_space(const char *p, size_t n, size_t *len); /* Python's str.isspace for the first character */
+void jv_format_float(double f, char out[64]);           /* repr() of a float */
+struct jv jv_strip(struct jinja *j, const struct jv_str *s, const struct jv_str *chars,
+                   int sides);                                                  /* 1 left, 2 right */
 size_t jv_find(const struct jv_str *s, size_t from, const struct jv_str *what); /* SIZE_MAX: not there */
-struct jv jv_replace(struct jinja *j, const struct jv_str *s, const struct jv_str *old, const struct jv_str *with, int64_t count);
+struct jv jv_replace(struct jinja *j, const struct jv_str *s, const struct jv_str *old, const struct jv_str *with,
+                     int64_t count);
 enum jv_case { JV_UPPER, JV_LOWER, JV_TITLE, JV_CAPITALIZE, JV_SWAP };
 struct jv jv_recase(struct jinja *j, const struct jv_str *s, enum jv_case to);
 

@@ -27,8 +27,8 @@ struct jv list_slice(struct jinja *j, struct jv v, const struct jinja_args *a);
 struct jv list_groupby(struct jinja *j, struct jv v, const struct jinja_args *a);
 
 /* jinja_format.c */
-struct jv jinja_percent(struct jinja *j, struct jv v, const struct jinja_args *a);     /* "%s" % x */
-struct jv jinja_str_format(struct jinja *j, struct jv v, const struct jinja_args *a);  /* "{}".format(x) */
-struct jv jinja_strftime(struct jinja *j, struct jv v, const struct jinja_args *a);    /* strftime_now("%Y") */
+struct jv jinja_percent(struct jinja *j, struct jv v, const struct jinja_args *a);    /* "%s" % x */
+struct jv jinja_str_format(struct jinja *j, struct jv v, const struct jinja_args *a); /* "{}".format(x) */
+struct jv jinja_strftime(struct jinja *j, struct jv v, const struct jinja_args *a);   /* strftime_now("%Y") */
 
 #endif

@@ -14,31 +14,36 @@ struct dump {
     struct jv_str item, key; /* separators */
 };
 
-static void literal(struct dump *d, const char *s) {
+static void literal(struct dump *d, const char *s)
+{
     jinja_out_add(d->j, &d->o, s, strlen(s), false);
 }
 
-static void escaped(struct dump *d, int32_t cp, bool trusted) {
+static void escaped(struct dump *d, int32_t cp, bool trusted)
+{
     static const char from[] = "\"\\\n\r\t\f\b", to[] = "\"\\nrtfb";
     char s[16];
     const char *p = cp > 0 && cp < 0x80 ? strchr(from, cp) : NULL;
     if (p)
         snprintf(s, sizeof s, "\\%c", to[p - from]);
     else if (cp >= 0x10000)
-        snprintf(s, sizeof s, "\\u%04x\\u%04x", 0xD800 + (((unsigned)cp - 0x10000) >> 10), 0xDC00 + (((unsigned)cp - 0x10000) & 0x3FF));
+        snprintf(s, sizeof s, "\\u%04x\\u%04x", 0xD800 + (((unsigned)cp - 0x10000) >> 10),
+                 0xDC00 + (((unsigned)cp - 0x10000) & 0x3FF));
     else
         snprintf(s, sizeof s, "\\u%04x", (unsigned)cp);
     jinja_out_add(d->j, &d->o, s, strlen(s), trusted);
 }
 
-static void dump_str(struct dump *d, const struct jv_str *s) {
+static void dump_str(struct dump *d, const struct jv_str *s)
+{
     literal(d, "\"");
     size_t from = 0;
     for (size_t i = 0, k; i < s->n && !d->j->rc; i += k) {
         int32_t cp;
         k = utf8_decode(s->p + i, s->n - i, &cp);
         bool esc = (cp >= 0 && cp < 0x20) || cp == '"' || cp == '\\' || (d->ascii && cp >= 0x7F && cp != 0x7F);
-        if (!esc) continue;
+        if (!esc)
+            continue;
         jinja_out_str(d->j, &d->o, s, from, i - from);
         escaped(d, cp, s->trust ? s->trust[i] : s->all);
         from = i + k;
@@ -47,35 +52,51 @@ static void dump_str(struct dump *d, const struct jv_str *s) {
     literal(d, "\"");
 }
 
-static void dump_scalar(struct dump *d, struct jv v) {
+static void dump_scalar(struct dump *d, struct jv v)
+{
     char s[64];
     switch (v.type) {
-    case JV_NONE: literal(d, "null"); return;
-    case JV_BOOL: literal(d, v.u.b ? "true" : "false"); return;
-    case JV_INT: snprintf(s, sizeof s, "%lld", (long long)v.u.i); break;
-    case JV_FLOAT:
-        if (isnan(v.u.f) || isinf(v.u.f)) snprintf(s, sizeof s, "%s", isnan(v.u.f) ? "NaN" : v.u.f > 0 ? "Infinity" : "-Infinity");
-        else jv_format_float(v.u.f, s);
+    case JV_NONE:
+        literal(d, "null");
+        return;
+    case JV_BOOL:
+        literal(d, v.u.b ? "true" : "false");
+        return;
+    case JV_INT:
+        snprintf(s, sizeof s, "%lld", (long long)v.u.i);
         break;
-    default: jinja_fail(d->j, ERR_RANGE, "Object of type %s is not JSON serializable", jv_type_name(v)); return;
+    case JV_FLOAT:
+        if (isnan(v.u.f) || isinf(v.u.f))
+            snprintf(s, sizeof s, "%s", isnan(v.u.f) ? "NaN" : v.u.f > 0 ? "Infinity" : "-Infinity");
+        else
+            jv_format_float(v.u.f, s);
+        break;
+    default:
+        jinja_fail(d->j, ERR_RANGE, "Object of type %s is not JSON serializable", jv_type_name(v));
+        return;
     }
     literal(d, s);
 }
 
-static void new_line(struct dump *d, int depth) {
-    if (!d->lines) return;
+static void new_line(struct dump *d, int depth)
+{
+    if (!d->lines)
+        return;
     literal(d, "\n");
-    for (int i = 0; i < depth && !d->j->rc; i++) jinja_out_str(d->j, &d->o, &d->indent, 0, d->indent.n);
+    for (int i = 0; i < depth && !d->j->rc; i++)
+        jinja_out_str(d->j, &d->o, &d->indent, 0, d->indent.n);
 }
 
 static void dump(struct dump *d, struct jv v, int depth);
 
-static void dump_key(struct dump *d, struct jv key) {
+static void dump_key(struct dump *d, struct jv key)
+{
     if (key.type == JV_STR) {
         dump_str(d, key.u.s);
         return;
     }
-    if (key.type == JV_TUPLE) jinja_fail(d->j, ERR_RANGE, "keys must be str, int, float, bool or None, not tuple");
+    if (key.type == JV_TUPLE)
+        jinja_fail(d->j, ERR_RANGE, "keys must be str, int, float, bool or None, not tuple");
     literal(d, "\"");
     dump_scalar(d, key);
     literal(d, "\"");
@@ -87,31 +108,41 @@ struct sorted_key {
     struct jinja *j;
 };
 
-static int key_cmp(const void *a, const void *b) {
+static int key_cmp(const void *a, const void *b)
+{
     const struct sorted_key *x = a, *y = b;
     return jv_order(x->j, x->key, y->key, "<");
 }
 
-static void dump_dict(struct dump *d, const struct jv_dict *dict, int depth) {
+static void dump_dict(struct dump *d, const struct jv_dict *dict, int depth)
+{
     struct sorted_key *order = jinja_alloc(d->j, (dict->n + 1) * sizeof *order);
-    if (!order) return;
-    for (size_t i = 0; i < dict->n; i++) order[i] = (struct sorted_key){dict->e[i].key, &dict->e[i], d->j};
-    if (d->sort) qsort(order, dict->n, sizeof *order, key_cmp);
+    if (!order)
+        return;
+    for (size_t i = 0; i < dict->n; i++)
+        order[i] = (struct sorted_key){dict->e[i].key, &dict->e[i], d->j};
+    if (d->sort)
+        qsort(order, dict->n, sizeof *order, key_cmp);
     literal(d, "{");
     for (size_t i = 0; i < dict->n && !d->j->rc; i++) {
-        if (i) jinja_out_str(d->j, &d->o, &d->item, 0, d->item.n);
+        if (i)
+            jinja_out_str(d->j, &d->o, &d->item, 0, d->item.n);
         new_line(d, depth + 1);
         dump_key(d, order[i].pair->key);
         jinja_out_str(d->j, &d->o, &d->key, 0, d->key.n);
         dump(d, order[i].pair->val, depth + 1);
     }
-    if (dict->n) new_line(d, depth);
+    if (dict->n)
+        new_line(d, depth);
     literal(d, "}");
 }
 
-static void dump(struct dump *d, struct jv v, int depth) {
-    if (depth > JINJA_MAX_DATA_DEPTH) jinja_fail(d->j, ERR_LIMIT, "data nested too deeply");
-    if (d->j->rc) return;
+static void dump(struct dump *d, struct jv v, int depth)
+{
+    if (depth > JINJA_MAX_DATA_DEPTH)
+        jinja_fail(d->j, ERR_LIMIT, "data nested too deeply");
+    if (d->j->rc)
+        return;
     d->j->steps++;
     if (v.type == JV_STR) {
         dump_str(d, v.u.s);
@@ -120,11 +151,13 @@ static void dump(struct dump *d, struct jv v, int depth) {
     } else if (v.type == JV_LIST || v.type == JV_TUPLE) {
         literal(d, "[");
         for (size_t i = 0; i < v.u.l->n && !d->j->rc; i++) {
-            if (i) jinja_out_str(d->j, &d->o, &d->item, 0, d->item.n);
+            if (i)
+                jinja_out_str(d->j, &d->o, &d->item, 0, d->item.n);
             new_line(d, depth + 1);
             dump(d, v.u.l->v[i], depth + 1);
         }
-        if (v.u.l->n) new_line(d, depth);
+        if (v.u.l->n)
+            new_line(d, depth);
         literal(d, "]");
     } else {
         dump_scalar(d, v);
@@ -132,10 +165,12 @@ static void dump(struct dump *d, struct jv v, int depth) {
 }
 
 /* tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False) */
-struct jv jinja_tojson(struct jinja *j, struct jv v, const struct jinja_args *a) {
+struct jv jinja_tojson(struct jinja *j, struct jv v, const struct jinja_args *a)
+{
     enum { MAX_INDENT = 64 };
     static const char spaces[MAX_INDENT + 1] = "                                                                ";
-    struct dump d = {.j = j, .ascii = jinja_arg_true(a, 0, "ensure_ascii", false), .sort = jinja_arg_true(a, 3, "sort_keys", false)};
+    struct dump d = {
+        .j = j, .ascii = jinja_arg_true(a, 0, "ensure_ascii", false), .sort = jinja_arg_true(a, 3, "sort_keys", false)};
     const struct jv *indent = jinja_arg(a, 1, "indent"), *sep = jinja_arg(a, 2, "separators");
     int64_t n;
     if (indent && indent->type == JV_STR) {

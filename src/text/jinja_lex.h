@@ -8,10 +8,44 @@
 #include <stdint.h>
 
 enum jt {
-    JT_EOF, JT_DATA, JT_VAR_BEGIN, JT_VAR_END, JT_BLOCK_BEGIN, JT_BLOCK_END, JT_NAME, JT_STRING, JT_INT, JT_FLOAT,
-    JT_ADD, JT_SUB, JT_MUL, JT_DIV, JT_FLOORDIV, JT_MOD, JT_POW, JT_TILDE, JT_LBRACKET, JT_RBRACKET, JT_LPAREN, JT_RPAREN,
-    JT_LBRACE, JT_RBRACE, JT_EQ, JT_NE, JT_GT, JT_GE, JT_LT, JT_LE, JT_ASSIGN, JT_DOT, JT_COLON, JT_PIPE, JT_COMMA, JT_SEMICOLON,
-    JT_IN, JT_NOTIN /* operators only: never tokens */
+    JT_EOF,
+    JT_DATA,
+    JT_VAR_BEGIN,
+    JT_VAR_END,
+    JT_BLOCK_BEGIN,
+    JT_BLOCK_END,
+    JT_NAME,
+    JT_STRING,
+    JT_INT,
+    JT_FLOAT,
+    JT_ADD,
+    JT_SUB,
+    JT_MUL,
+    JT_DIV,
+    JT_FLOORDIV,
+    JT_MOD,
+    JT_POW,
+    JT_TILDE,
+    JT_LBRACKET,
+    JT_RBRACKET,
+    JT_LPAREN,
+    JT_RPAREN,
+    JT_LBRACE,
+    JT_RBRACE,
+    JT_EQ,
+    JT_NE,
+    JT_GT,
+    JT_GE,
+    JT_LT,
+    JT_LE,
+    JT_ASSIGN,
+    JT_DOT,
+    JT_COLON,
+    JT_PIPE,
+    JT_COMMA,
+    JT_SEMICOLON,
+    JT_IN,
+    JT_NOTIN /* operators only: never tokens */
 };
 
 struct jinja_token {
@@ -28,10 +62,10 @@ struct jinja_lexer {
     const char *s;
     size_t n, pos;
     int line;
-    enum jt mode;       /* JT_DATA outside tags, else JT_VAR_BEGIN or JT_BLOCK_BEGIN */
-    char stack[160];    /* open brackets, so that }} inside a dict literal ends nothing */
+    enum jt mode;    /* JT_DATA outside tags, else JT_VAR_BEGIN or JT_BLOCK_BEGIN */
+    char stack[160]; /* open brackets, so that }} inside a dict literal ends nothing */
     int depth;
-    bool line_starts;   /* the text before pos ended with a line break */
+    bool line_starts; /* the text before pos ended with a line break */
     struct err *e;
 };
 

@@ -21,7 +21,8 @@ enum jinja_tuple { TUPLE_FULL, TUPLE_NO_COND, TUPLE_PARENS };
 struct jn *jinja_parse_expr(struct jinja_parser *p);
 struct jn *jinja_parse_or(struct jinja_parser *p);
 struct jn *jinja_parse_tuple(struct jinja_parser *p, enum jinja_tuple kind);
-struct jn *jinja_parse_filters(struct jinja_parser *p, struct jn *of, bool begun); /* begun: at a name, no pipe needed */
+struct jn *jinja_parse_filters(struct jinja_parser *p, struct jn *of,
+                               bool begun); /* begun: at a name, no pipe needed */
 struct jn *jinja_parse_args(struct jinja_parser *p);
 struct jn *jinja_parse_unary(struct jinja_parser *p);
 

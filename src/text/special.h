@@ -21,6 +21,7 @@ struct special_text {
     bool control;           /* control tokens may be formed (where trusted) */
 };
 /* The next added token at or after `from`: its place and id. false: none. */
-bool special_next(const struct special *sp, const struct special_text *t, size_t from, size_t *begin, size_t *end, int32_t *id);
+bool special_next(const struct special *sp, const struct special_text *t, size_t from, size_t *begin, size_t *end,
+                  int32_t *id);
 
 #endif

