@@ -98,7 +98,7 @@ struct run {
     struct pool_work *work;   /* [n_step] */
     const struct attn_item *items; /* attention work of this batch */
     int n_items;
-    atomic_int stop; /* 1 + the step in which the batch was cancelled; 0: go on */
+    atomic_int stop; /* the batch was cancelled: take no more pieces */
 };
 /* Row operations, one per op that works row by row (run.c); NULL for the others. */
 micro_fn rows_op(enum graph_op op);
