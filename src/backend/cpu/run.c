@@ -268,6 +268,7 @@ int backend_plan(struct backend *b, const struct graph *g, const struct weights 
         return rc;
     }
     p->mem = mem;
+    memset(p->mem, 0, p->mem_bytes); /* touched now: what the ledger calls held is held, and no prompt pays for page faults */
     p->work = (struct pool_work *)(void *)(p->mem + p->work_off);
     p->items = (struct attn_item *)(void *)(p->mem + p->items_off);
     *out = p;
