@@ -4,6 +4,7 @@
 #include "engine/state.h"
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 static size_t own_held(const struct ledger_owner *o)
@@ -150,12 +151,24 @@ static int make_owners(struct engine_model *m, struct err *e)
     return make_owner(m, "requests", &m->own_requests, e);
 }
 
-static int read_header(struct engine_model *m, const struct engine_load *a, struct err *e)
+/* How large a header will be shows only when it was read: a guess is reserved first, and put right afterwards. */
+static int open_file(struct engine_model *m, const char *path, struct err *e)
 {
-    int rc = file_open(&m->file, a->path, e);
+    enum { GUESS = 24 << 20 };
+    struct stat st;
+    size_t guess = stat(path, &st) == 0 && st.st_size < GUESS ? (size_t)st.st_size : GUESS;
+    int rc = ledger_reserve(m->own_header, guess, e);
     if (rc < 0)
         return rc;
-    if ((rc = ledger_reserve(m->own_header, m->file->header_bytes, e)) < 0)
+    rc = file_open(&m->file, path, e);
+    ledger_release(m->own_header, guess);
+    return rc < 0 ? rc : ledger_reserve(m->own_header, m->file->header_bytes, e);
+}
+
+static int read_header(struct engine_model *m, const struct engine_load *a, struct err *e)
+{
+    int rc = open_file(m, a->path, e);
+    if (rc < 0)
         return rc;
     if ((rc = model_read(m->file, &m->info, e)) < 0)
         return rc;
@@ -219,6 +232,7 @@ static int load_weights(struct engine_model *m, const struct engine_load *a, str
     m->logit_rows = 1;
     if ((rc = ledger_alloc(m->own_scratch, sample_scratch_bytes(n_vocab), &m->sample_mem, e)) < 0)
         return rc;
+    memset(m->sample_mem, 0, sample_scratch_bytes(n_vocab)); /* touched now, as the plan's memory is */
     sample_scratch_set(&m->sample, m->sample_mem, n_vocab);
     pthread_mutex_lock(&g->lock);
     m->load_need = 0;

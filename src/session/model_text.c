@@ -38,6 +38,18 @@ static void read_template(struct hearth_model *m, const struct model_file *f)
         err_prefix(&m->tmpl_err, ERR_UNSUPPORTED, "%s has a chat template that is not understood", m->name);
 }
 
+/* Its size shows only when it is built: twice the header is reserved for that, more than any of them took. */
+static int build_tokenizer(struct hearth_model *m, const struct model_file *f, struct err *e)
+{
+    size_t guess = 2 * f->header_bytes;
+    int rc = ledger_reserve(m->text, guess, e);
+    if (rc < 0)
+        return rc;
+    rc = tokenizer_new(&m->tok, f, e);
+    ledger_release(m->text, guess);
+    return rc < 0 ? rc : ledger_reserve(m->text, tokenizer_bytes(m->tok), e);
+}
+
 int model_text_build(struct hearth_model *m, struct err *e)
 {
     const struct model_file *f = engine_model_file(m->em);
@@ -45,9 +57,7 @@ int model_text_build(struct hearth_model *m, struct err *e)
     snprintf(path, sizeof path, "model/%s/text", m->name);
     int rc = ledger_owner_new(m->h->ledger, path, &m->text, e);
     if (rc == 0)
-        rc = tokenizer_new(&m->tok, f, e);
-    if (rc == 0)
-        rc = ledger_reserve(m->text, tokenizer_bytes(m->tok), e);
+        rc = build_tokenizer(m, f, e);
     if (rc == 0)
         rc = piece_copy(m->tok, tokenizer_bos(m->tok), &m->bos, e);
     if (rc == 0)

@@ -1,6 +1,6 @@
 /* The engine from outside: what requests are refused, how they end, what happens when memory is short, when callers leave,
  * when a model is loaded that does not fit. Arguments: two tiny model files. */
-#include "base/clock.h"
+#include "base/mem.h"
 #include "fixture.h"
 #include <math.h>
 #include <pthread.h>
@@ -332,6 +332,61 @@ static void loads_are_all_or_nothing(void)
     rig_close(&rig);
 }
 
+/* Every allocation of a load fails in turn: an error each time, and nothing stays reserved. */
+static void failed_allocations(void)
+{
+    struct rig rig;
+    if (rig_open(&rig, path_a, basic, (size_t)1 << 30) < 0) {
+        CHECK(0);
+        return;
+    }
+    size_t before = ledger_used(rig.ledger);
+    struct engine_load load = {.path = path_b, .name = "second"};
+    struct engine_model *m = NULL;
+    long n = 0;
+    for (int rc = -1; rc < 0 && n < 5000; n++) {
+        struct err e = {0};
+        mem_fail_after(n);
+        rc = engine_model_load(rig.engine, &load, &m, &e);
+        mem_fail_after(-1);
+        if (rc < 0) {
+            CHECK_INT(rc, ERR_NOMEM);
+            CHECK_INT(ledger_used(rig.ledger), before);
+        }
+    }
+    CHECK(m != NULL && n > 10);
+    if (m)
+        engine_model_leave(m);
+    struct request_args a = args_of(&rig, NULL, 0, 5);
+    int32_t token[3] = {1, 2, 3};
+    struct logit_bias bias = {1, 2.0f};
+    a.token = a.stop_id = token;
+    a.n_token = a.n_stop_id = 3;
+    a.sample.bias = &bias;
+    a.sample.n_bias = 1;
+    struct request *r = NULL;
+    for (n = 0; !r && n < 100; n++) {
+        struct err e;
+        mem_fail_after(n);
+        int rc = engine_submit(rig.engine, &a, &r, &e);
+        struct event ev = {0};
+        if (rc == 0)
+            ev = end_of(r); /* the engine thread's allocations may have failed: that is an error event */
+        mem_fail_after(-1);
+        CHECK(rc == 0 || rc == ERR_NOMEM);
+        if (rc == 0 && ev.type == EVENT_ERROR) {
+            request_free(r);
+            r = NULL;
+        }
+    }
+    CHECK(r != NULL && n > 2);
+    request_free(r);
+    for (int i = 0; i < 5000 && ledger_used(rig.ledger) != before; i++)
+        nap_ms(1);
+    CHECK_INT(ledger_used(rig.ledger), before);
+    rig_close(&rig);
+}
+
 static void two_models_share(void)
 {
     struct rig rig;
@@ -474,6 +529,7 @@ int main(int argc, char **argv)
     RUN(queue_is_bounded);
     RUN(short_of_memory);
     RUN(loads_are_all_or_nothing);
+    RUN(failed_allocations);
     RUN(two_models_share);
     RUN(idle_engine_sleeps);
     RUN(stress);

@@ -1,0 +1,400 @@
+/* The public API on tiny models: text that streams, stops, repeats; models that are shared, evicted, unloaded.
+ * Arguments: three tiny model files, the first with a chat template. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "hearth.h"
+#include "ledger/ledger.h"
+#include "unit/check.h"
+#include <ftw.h>
+#include <pthread.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *path[3];
+static char dir[] = "/tmp/hearth-session-XXXXXX";
+static const char chat[] = "[{\"role\":\"user\",\"content\":\"Hello there\"}]";
+
+static struct hearth *open_with(size_t ceiling)
+{
+    struct hearth *h = NULL;
+    struct err e = {0};
+    struct hearth_opts o = {.data_dir = dir, .ceiling = ceiling, .threads = 1};
+    if (hearth_open(&h, &o, &e) < 0) {
+        fprintf(stderr, "hearth_open: %s\n", e.msg);
+        exit(1);
+    }
+    return h;
+}
+
+static struct hearth_model *get(struct hearth *h, const char *name)
+{
+    struct hearth_model *m = NULL;
+    struct err e = {0};
+    if (hearth_model_get(h, name, NULL, NULL, &m, &e) < 0)
+        fprintf(stderr, "hearth_model_get: %s\n", e.msg);
+    return m;
+}
+
+struct answer { /* of one choice */
+    char text[65536];
+    size_t len, n_tokens, n_logprob, piece_bytes;
+    char finish[16];
+    struct hearth_usage usage;
+    int failed;
+};
+
+static void collect(struct hearth_gen *g, struct answer *a, int n)
+{
+    struct hearth_delta d;
+    memset(a, 0, sizeof *a * (size_t)n);
+    while (hearth_next(g, &d, -1) == 1) {
+        struct answer *c = &a[d.choice];
+        if (d.type == HEARTH_TEXT) {
+            CHECK(c->len + d.text_len < sizeof c->text);
+            memcpy(c->text + c->len, d.text, d.text_len);
+            c->len += d.text_len;
+            c->n_tokens += d.n_tokens;
+            for (size_t i = 0; d.logprobs && i < d.n_tokens; i++) {
+                c->n_logprob++;
+                c->piece_bytes += d.logprobs[i].n_bytes;
+                CHECK(d.logprobs[i].logprob <= 0 && d.n_top[i] == 2 && d.top[i][0].logprob >= d.logprobs[i].logprob);
+            }
+        } else if (d.type == HEARTH_DONE) {
+            snprintf(c->finish, sizeof c->finish, "%s", d.finish);
+            c->usage = d.usage;
+        } else {
+            c->failed = d.err.code;
+        }
+    }
+    CHECK_INT(hearth_next(g, &d, -1), -1);
+}
+
+static int ask(struct hearth_model *m, const struct hearth_request *r, struct answer *a, int n)
+{
+    struct hearth_gen *g;
+    struct err e = {0};
+    int rc = hearth_generate(m, r, &g, &e);
+    if (rc < 0)
+        return rc;
+    collect(g, a, n);
+    hearth_gen_free(g);
+    return 0;
+}
+
+static void answers_repeat(void)
+{
+    static struct answer a[3], b[3];
+    struct hearth *h = open_with(0);
+    struct hearth_model *m = get(h, path[0]);
+    struct hearth_request r = {.messages_json = chat, .max_tokens = 40, .temperature = 0.9f, .has_seed = true, .seed = 7, .n = 3, .ignore_eos = true};
+    CHECK_INT(ask(m, &r, a, 3), 0);
+    CHECK_INT(ask(m, &r, b, 3), 0);
+    for (int i = 0; i < 3; i++) {
+        CHECK(a[i].len == b[i].len && memcmp(a[i].text, b[i].text, a[i].len) == 0);
+        CHECK_STR(a[i].finish, "length");
+        CHECK_INT(a[i].usage.n_output, 40);
+    }
+    CHECK(a[0].len != a[1].len || memcmp(a[0].text, a[1].text, a[0].len) != 0);
+    r.n = 1;
+    r.seed = 8; /* choice i of seed s is choice 0 of seed s + i */
+    CHECK_INT(ask(m, &r, b, 1), 0);
+    CHECK(a[1].len == b[0].len && memcmp(a[1].text, b[0].text, b[0].len) == 0);
+    hearth_model_unref(m);
+    hearth_close(h);
+}
+
+static void stop_strings_cut(void)
+{
+    static struct answer whole, cut;
+    struct hearth *h = open_with(0);
+    struct hearth_model *m = get(h, path[0]);
+    struct hearth_request r = {.prompt = "once upon a time", .max_tokens = 60, .temperature = 1, .has_seed = true, .seed = 3, .ignore_eos = true};
+    CHECK_INT(ask(m, &r, &whole, 1), 0);
+    CHECK(whole.len > 20);
+    r.n_stop = 1;
+    for (size_t at = 1; at + 5 < whole.len; at += 3)
+        for (size_t len = 1; len <= 5; len += 2) {
+            char stop[8] = {0};
+            memcpy(stop, whole.text + at, len);
+            if (strlen(stop) != len)
+                continue;
+            const char *list[] = {stop};
+            r.stop = list;
+            CHECK_INT(ask(m, &r, &cut, 1), 0);
+            size_t want = (size_t)((char *)memmem(whole.text, whole.len, stop, len) - whole.text);
+            CHECK_INT(cut.len, want);
+            CHECK(memcmp(cut.text, whole.text, cut.len) == 0);
+            CHECK_STR(cut.finish, "stop");
+            CHECK(cut.usage.n_output > 0 && cut.usage.n_output <= 60);
+        }
+    hearth_model_unref(m);
+    hearth_close(h);
+}
+
+static void logprobs_cover_the_text(void)
+{
+    static struct answer a;
+    struct hearth *h = open_with(0);
+    struct hearth_model *m = get(h, path[0]);
+    struct hearth_request r = {.prompt = "once upon a time", .max_tokens = 30, .logprobs = 3, .ignore_eos = true};
+    CHECK_INT(ask(m, &r, &a, 1), 0);
+    CHECK(a.n_logprob == 30 && a.n_tokens == 30);
+    CHECK_INT(a.usage.n_output, 30);
+    hearth_model_unref(m);
+    hearth_close(h);
+}
+
+static void refused_requests(void)
+{
+    static const struct {
+        const char *messages;
+        int code;
+    } bad[] = {
+        {"", ERR_USAGE},
+        {"{}", ERR_USAGE},
+        {"[]", ERR_USAGE},
+        {"[1]", ERR_USAGE},
+        {"[{\"role\":\"user\"}]", ERR_USAGE},
+        {"[{\"role\":\"pope\",\"content\":\"x\"}]", ERR_USAGE},
+        {"[{\"content\":\"x\"}]", ERR_USAGE},
+        {"[{\"role\":\"user\",\"content\":5}]", ERR_USAGE},
+        {"[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{}}]}]", ERR_UNSUPPORTED},
+        {"[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}]", ERR_USAGE},
+        {"[{\"role\":\"assistant\",\"tool_calls\":[1]}]", ERR_USAGE},
+        {"[{\"role\":\"user\",\"content\":\"x\"}] tail", ERR_USAGE},
+    };
+    struct hearth *h = open_with(0);
+    struct hearth_model *m = get(h, path[0]), *base = get(h, path[2]);
+    struct hearth_gen *g = NULL;
+    struct err e;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        int rc = hearth_generate(m, &(struct hearth_request){.messages_json = bad[i].messages, .max_tokens = 1}, &g, &e);
+        CHECK_INT(rc, bad[i].code);
+        if (rc != bad[i].code)
+            fprintf(stderr, "  %s\n", bad[i].messages);
+    }
+    CHECK(!hearth_model_has_template(base));
+    CHECK_INT(hearth_generate(base, &(struct hearth_request){.messages_json = chat}, &g, &e), ERR_UNSUPPORTED);
+    CHECK(strstr(e.msg, "base model") != NULL);
+    CHECK_INT(hearth_generate(m, &(struct hearth_request){.max_tokens = 1}, &g, &e), ERR_USAGE);
+    CHECK_INT(hearth_generate(m, &(struct hearth_request){.prompt = "x", .max_tokens = -1}, &g, &e), ERR_RANGE);
+    CHECK_INT(hearth_generate(m, &(struct hearth_request){.prompt = "x", .n = 1000}, &g, &e), ERR_RANGE);
+    CHECK_INT(hearth_generate(m, &(struct hearth_request){.prompt = "x", .n = -1}, &g, &e), ERR_RANGE);
+    char *longer = calloc(1, 20001);
+    memset(longer, 'z', 20000);
+    CHECK_INT(hearth_generate(m, &(struct hearth_request){.prompt = longer}, &g, &e), ERR_LIMIT);
+    CHECK(strstr(e.msg, "tokens, context 2048") != NULL);
+    free(longer);
+    const char *stops[65];
+    for (int i = 0; i < 65; i++)
+        stops[i] = "x";
+    CHECK_INT(hearth_generate(m, &(struct hearth_request){.prompt = "x", .stop = stops, .n_stop = 65}, &g, &e), ERR_LIMIT);
+    CHECK(g == NULL);
+    CHECK_INT(hearth_model_get(h, "/nonexistent/x.gguf", NULL, NULL, &base, &e), ERR_NOTFOUND);
+    hearth_model_unref(m);
+    hearth_model_unref(base);
+    hearth_close(h);
+}
+
+static void content_parts_and_roles(void)
+{
+    struct hearth *h = open_with(0);
+    struct hearth_model *m = get(h, path[0]);
+    char *a = NULL, *b = NULL;
+    struct err e = {0};
+    CHECK_INT(hearth_render(m, "[{\"role\":\"system\",\"content\":\"Be brief\"},{\"role\":\"user\",\"content\":\"Hello there\"}]", NULL, &a, &e), 0);
+    CHECK_INT(hearth_render(m,
+                            "[{\"role\":\"developer\",\"content\":\"Be brief\"},{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
+                            "\"Hello \"},{\"type\":\"text\",\"text\":\"there\"}]}]",
+                            "[]", &b, &e),
+              0);
+    CHECK_STR(a, b);
+    CHECK(a && strstr(a, "Hello there") != NULL);
+    mem_free(a);
+    mem_free(b);
+    int32_t *ids = NULL;
+    size_t n = 0;
+    CHECK_INT(hearth_tokenize(m, "once upon", 9, false, false, &ids, &n, &e), 0);
+    CHECK(n > 0);
+    CHECK_INT(hearth_detokenize(m, ids, n, &a, &e), 0);
+    CHECK_STR(a, "once upon");
+    mem_free(a);
+    ids[0] = 1 << 30;
+    CHECK_INT(hearth_detokenize(m, ids, n, &a, &e), ERR_RANGE);
+    mem_free(ids);
+    hearth_model_unref(m);
+    hearth_close(h);
+}
+
+static void cancel_ends_all_choices(void)
+{
+    static struct answer a[4];
+    struct hearth *h = open_with(0);
+    struct hearth_model *m = get(h, path[0]);
+    struct hearth_request r = {.prompt = "x", .n = 4, .max_tokens = 2000, .ignore_eos = true};
+    struct hearth_gen *g;
+    struct err e;
+    CHECK_INT(hearth_generate(m, &r, &g, &e), 0);
+    CHECK_INT(hearth_gen_prompt_tokens(g) > 0, 1);
+    struct hearth_delta d;
+    CHECK_INT(hearth_next(g, &d, -1), 1);
+    CHECK_INT(hearth_model_unload(h, path[0], &e), ERR_BUSY);
+    hearth_cancel(g);
+    collect(g, a, 4);
+    for (int i = 0; i < 4; i++)
+        CHECK_STR(a[i].finish, "cancelled");
+    hearth_gen_free(g);
+    CHECK_INT(hearth_generate(m, &r, &g, &e), 0); /* freed while it runs */
+    hearth_gen_free(g);
+    hearth_model_unref(m);
+    CHECK_INT(hearth_model_unload(h, path[0], &e), 0);
+    CHECK_INT(hearth_model_unload(h, path[0], &e), ERR_NOTFOUND);
+    hearth_close(h);
+}
+
+static pthread_mutex_t notified_lock = PTHREAD_MUTEX_INITIALIZER;
+static int notified;
+
+static void notify(void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&notified_lock);
+    notified++;
+    pthread_mutex_unlock(&notified_lock);
+}
+
+static void notify_passes_through(void)
+{
+    static struct answer a;
+    struct hearth *h = open_with(0);
+    struct hearth_model *m = get(h, path[0]);
+    notified = 0;
+    CHECK_INT(ask(m, &(struct hearth_request){.prompt = "x", .max_tokens = 5, .ignore_eos = true, .notify = notify}, &a, 1), 0);
+    pthread_mutex_lock(&notified_lock);
+    CHECK(notified >= 5);
+    pthread_mutex_unlock(&notified_lock);
+    hearth_model_unref(m);
+    hearth_close(h);
+}
+
+struct getter {
+    struct hearth *h;
+    struct hearth_model *m;
+    int give_up, rc;
+};
+
+static int impatient(void *arg, uint64_t done, uint64_t total)
+{
+    (void)done;
+    (void)total;
+    return *(int *)arg;
+}
+
+static void *getter_main(void *arg)
+{
+    struct getter *g = arg;
+    struct err e;
+    g->rc = hearth_model_get(g->h, path[1], impatient, &g->give_up, &g->m, &e);
+    return NULL;
+}
+
+static void one_load_for_all(void)
+{
+    enum { N = 8 };
+    struct hearth *h = open_with(0);
+    pthread_t t[N];
+    struct getter g[N];
+    for (int i = 0; i < N; i++) {
+        g[i] = (struct getter){.h = h, .give_up = i == 3};
+        pthread_create(&t[i], NULL, getter_main, &g[i]);
+    }
+    for (int i = 0; i < N; i++) {
+        pthread_join(t[i], NULL);
+        if (i != 3)
+            CHECK_INT(g[i].rc, 0);
+        CHECK(g[i].rc == 0 ? g[i].m != NULL : g[i].rc == ERR_CANCELLED);
+        if (g[i].m && g[0].m)
+            CHECK(g[i].m == g[0].m);
+    }
+    struct hearth_model_status st[4];
+    CHECK_INT(hearth_models(h, st, 4), 1);
+    CHECK_STR(st[0].state, "ready");
+    CHECK(st[0].bytes > 100000 && st[0].n_ctx == 2048 && st[0].progress == 1.0);
+    struct err e;
+    CHECK_INT(hearth_model_unload(h, path[1], &e), ERR_BUSY);
+    for (int i = 0; i < N; i++)
+        hearth_model_unref(g[i].m);
+    CHECK_INT(hearth_model_unload(h, path[1], &e), 0);
+    CHECK_INT(hearth_models(h, st, 4), 0);
+    hearth_close(h);
+}
+
+static size_t bytes_of(struct hearth *h, const char *state)
+{
+    struct hearth_model_status st[4];
+    size_t n = hearth_models(h, st, 4), sum = 0;
+    for (size_t i = 0; i < n && i < 4; i++)
+        if (strcmp(st[i].state, state) == 0)
+            sum += st[i].bytes;
+    return sum;
+}
+
+static void idle_models_leave(void)
+{
+    static struct answer before, after;
+    struct hearth *h = open_with((size_t)1 << 30);
+    struct ledger *l = hearth_ledger(h);
+    struct err e = {0};
+    size_t empty = ledger_used(l);
+    struct hearth_request r = {.prompt = "once upon", .max_tokens = 20, .ignore_eos = true};
+    struct hearth_model *a = get(h, path[0]);
+    CHECK_INT(ask(a, &r, &before, 1), 0);
+    hearth_model_unref(a);
+    struct hearth_model *b = get(h, path[1]);
+    size_t both = bytes_of(h, "ready"), spare = both / 5;
+    CHECK_INT(ledger_set_ceiling(l, empty + both + spare, &e), 0);
+    struct hearth_model *c = NULL;
+    CHECK_INT(hearth_model_get(h, path[2], NULL, NULL, &c, &e), ERR_NOMEM); /* b is in use and c is the largest: a alone is not enough */
+    CHECK(strstr(e.msg, "MiB") != NULL);
+    struct hearth_model_status st[4];
+    CHECK_INT(hearth_models(h, st, 4), 1);
+    CHECK_STR(st[0].name, hearth_model_name(b));
+    a = get(h, path[0]); /* comes back and says the same */
+    CHECK(a != NULL);
+    if (a)
+        CHECK_INT(ask(a, &r, &after, 1), 0);
+    CHECK(after.len == before.len && memcmp(after.text, before.text, after.len) == 0);
+    hearth_model_unref(a);
+    hearth_model_unref(b);
+    CHECK_INT(hearth_model_unload(h, path[0], &e), 0);
+    CHECK_INT(hearth_model_unload(h, path[1], &e), 0);
+    CHECK_INT(ledger_used(l), empty);
+    hearth_close(h);
+}
+
+static int remove_one(const char *name, const struct stat *st, int flag, struct FTW *at)
+{
+    (void)st;
+    (void)flag;
+    (void)at;
+    return remove(name);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 4 || !mkdtemp(dir))
+        return 1;
+    for (int i = 0; i < 3; i++)
+        path[i] = argv[i + 1];
+    RUN(answers_repeat);
+    RUN(stop_strings_cut);
+    RUN(logprobs_cover_the_text);
+    RUN(refused_requests);
+    RUN(content_parts_and_roles);
+    RUN(cancel_ends_all_choices);
+    RUN(notify_passes_through);
+    RUN(one_load_for_all);
+    RUN(idle_models_leave);
+    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return check_done();
+}
