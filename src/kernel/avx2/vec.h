@@ -6,8 +6,8 @@
 
 #define VEC static inline __attribute__((always_inline))
 typedef __m256 vf;
-enum { VW = 8, ATTN_ROWS = 6, ATTN_VECS = 2, /* 12 accumulators + 2 loads + 1 broadcast of 16 registers */
-       ATTN_DROWS = 2, ATTN_DIRECT = 8, FLOAT_TOK = 6 };
+enum { VW = 8, ATTN_ROWS = 2, /* times 4 vectors: 8 accumulators, 4 loads, 2 broadcasts of 16 registers */
+       FLOAT_TOK = 6 };
 
 VEC void v_fetch(const uint8_t *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); } /* towards the second-level cache */
 VEC vf v_load(const float *p) { return _mm256_loadu_ps(p); }

@@ -6,8 +6,8 @@
 
 #define VEC static inline __attribute__((always_inline))
 typedef __m512 vf;
-enum { VW = 16, ATTN_ROWS = 4, ATTN_VECS = 4, /* 16 accumulators + 4 loads + 4 broadcasts of 32 registers */
-       ATTN_DROWS = 4, ATTN_DIRECT = 32, FLOAT_TOK = 16 };
+enum { VW = 16, ATTN_ROWS = 4, /* times 4 vectors: 16 accumulators, 4 loads, 4 broadcasts of 32 registers */
+       FLOAT_TOK = 16 };
 
 VEC void v_fetch(const uint8_t *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); } /* towards the second-level cache */
 VEC vf v_load(const float *p) { return _mm512_loadu_ps(p); }

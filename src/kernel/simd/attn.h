@@ -1,17 +1,17 @@
 /* attn: ref/attn.c in vectors. Included after a level's vec.h by that level's attn.c.
  *
- * Query rows are taken in tiles of ATTN_TILE. For each segment the rows that see something of it are "active"; a few of them at
- * a time meet a few vectors of keys (scores) or dimensions (values), all accumulators in registers. Up to ATTN_DIRECT active
- * rows read f16 pages directly (ATTN_DROWS x 4 vectors); more have the page turned into f32 once for all (ATTN_ROWS x
- * ATTN_VECS), which costs a pass of stores through the second-level cache. Scores of invisible
- * lanes of a page are computed from whatever bytes lie there (lanes do not mix) and overwritten before they are looked at;
- * value rows are taken only if visible. */
+ * Query rows are taken in tiles of ATTN_TILE. For each segment the rows that see something of it are "active"; ATTN_ROWS of them
+ * at a time meet ATTN_VECS vectors of keys (scores) or dimensions (values), all accumulators in registers. The f16 pages are
+ * converted as they are loaded: turning a page into f32 once for all rows costs a pass of stores through the second-level cache
+ * and was slower for any number of rows. Only head dimensions that are no multiple of 16 have their values padded that way.
+ * Scores of invisible lanes of a page are computed from whatever bytes lie there (lanes do not mix) and overwritten before they
+ * are looked at; value rows are taken only if visible. */
 #ifndef HEARTH_KERNEL_SIMD_ATTN_H
 #define HEARTH_KERNEL_SIMD_ATTN_H
 #include "kernel/kernel.h"
 #include "kernel/simd/elem.h"
 
-enum { ATTN_TILE = 32, ATTN_SEG = KERNEL_SEGMENT, ATTN_PAD = 16 };
+enum { ATTN_TILE = 32, ATTN_SEG = KERNEL_SEGMENT, ATTN_PAD = 16, ATTN_VECS = 4 };
 
 struct attn_state { /* of one tile; lives at the front of the scratch */
     const struct attn_args *a;
@@ -25,7 +25,7 @@ struct attn_state { /* of one tile; lives at the front of the scratch */
     float *s;                    /* [active][512] */
     float *o;                    /* [active][hdp] this segment */
     float *sum;                  /* [row][hdp] merged */
-    float *page;                 /* one page of K or V as f32 */
+    float *page;                 /* head_dim < hdp: one page of V as f32 */
 };
 
 VEC size_t attn_pad(size_t hd)
@@ -39,42 +39,36 @@ VEC size_t attn_scratch_bytes(size_t n_q, size_t hd)
     return ((sizeof(struct attn_state) + 63) & ~(size_t)63) + 4 * (rows * ATTN_SEG + 2 * rows * hdp + KERNEL_PAGE * hdp) + 64;
 }
 
-VEC vf attn_load(const float *f, const uint8_t *h, size_t i, bool half)
-{
-    return half ? v_load_half(h + 2 * i) : v_load(f + i);
-}
-
 /* nr rows times nv vectors of keys from key v0 of the page; s points at the page's place in each row's scores. The two pages in
  * `ahead` (or NULL) are fetched meanwhile, one row of 128 bytes of each per step: this loop reads pages in columns, which the
  * hardware does not foresee. */
-VEC void attn_score_tile(const float *const *q, float *const *s, const float *kf, const uint8_t *kh, size_t v0, size_t hd,
-                         const uint8_t *const *ahead, int nr, int nv, bool half)
+VEC void attn_score_tile(const float *const *q, float *const *s, const uint8_t *kh, size_t v0, size_t hd, const uint8_t *const *ahead,
+                         int nr)
 {
-    vf acc[ATTN_ROWS][4];
+    vf acc[ATTN_ROWS][ATTN_VECS];
     for (int r = 0; r < nr; r++)
-        for (int v = 0; v < nv; v++)
+        for (int v = 0; v < ATTN_VECS; v++)
             acc[r][v] = v_set1(0.0f);
     for (size_t d = 0; d < hd; d++) {
         for (int i = 0; ahead && i < 2; i++) {
             v_fetch(ahead[i] + d * 2 * KERNEL_PAGE);
             v_fetch(ahead[i] + d * 2 * KERNEL_PAGE + 64);
         }
-        vf k[4];
-        for (int v = 0; v < nv; v++)
-            k[v] = attn_load(kf, kh, d * KERNEL_PAGE + v0 + (size_t)(v * VW), half);
+        vf k[ATTN_VECS];
+        for (int v = 0; v < ATTN_VECS; v++)
+            k[v] = v_load_half(kh + 2 * (d * KERNEL_PAGE + v0 + (size_t)(v * VW)));
         for (int r = 0; r < nr; r++) {
             vf x = v_set1(q[r][d]);
-            for (int v = 0; v < nv; v++)
+            for (int v = 0; v < ATTN_VECS; v++)
                 acc[r][v] = v_fma(x, k[v], acc[r][v]);
         }
     }
     for (int r = 0; r < nr; r++)
-        for (int v = 0; v < nv; v++)
+        for (int v = 0; v < ATTN_VECS; v++)
             v_store(s[r] + v0 + (size_t)(v * VW), acc[r][v]);
 }
 
-VEC void attn_score_rows(const struct attn_state *t, size_t i, size_t at, const uint8_t *kh, const uint8_t *const *ahead, int nr, int nv,
-                         bool half)
+VEC void attn_score_rows(const struct attn_state *t, size_t i, size_t at, const uint8_t *kh, const uint8_t *const *ahead, int nr)
 {
     const float *q[ATTN_ROWS];
     float *s[ATTN_ROWS];
@@ -82,8 +76,8 @@ VEC void attn_score_rows(const struct attn_state *t, size_t i, size_t at, const 
         q[r] = t->a->q[t->first + t->row[i + (size_t)r]];
         s[r] = t->s + (i + (size_t)r) * ATTN_SEG + at;
     }
-    for (size_t v0 = 0; v0 < KERNEL_PAGE; v0 += (size_t)(nv * VW))
-        attn_score_tile(q, s, t->page, kh, v0, t->a->head_dim, v0 ? NULL : ahead, nr, nv, half);
+    for (size_t v0 = 0; v0 < KERNEL_PAGE; v0 += ATTN_VECS * VW)
+        attn_score_tile(q, s, kh, v0, t->a->head_dim, v0 ? NULL : ahead, nr);
 }
 
 VEC bool attn_sees(const struct attn_state *t, size_t i, size_t n, size_t lo, size_t hi)
@@ -97,27 +91,16 @@ VEC bool attn_sees(const struct attn_state *t, size_t i, size_t n, size_t lo, si
 /* Scores of the page whose first position is `at` within the segment. */
 VEC void attn_score_page(const struct attn_state *t, const uint8_t *kh, size_t at, const uint8_t *const *ahead)
 {
-    bool half = t->n <= ATTN_DIRECT;
-    if (!half)
-        for (size_t j = 0; j < t->a->head_dim * KERNEL_PAGE; j += VW)
-            v_store(t->page + j, v_load_half(kh + 2 * j));
     for (size_t i = 0, n; i < t->n; i += n) {
-        n = (size_t)(half ? ATTN_DROWS : ATTN_ROWS);
-        n = i + n <= t->n ? n : t->n - i >= 2 ? 2 : 1;
+        n = i + ATTN_ROWS <= t->n ? ATTN_ROWS : t->n - i >= 2 ? 2 : 1;
         if (!attn_sees(t, i, n, at, at + KERNEL_PAGE - 1))
             continue;
-        if (half && n == ATTN_DROWS)
-            attn_score_rows(t, i, at, kh, ahead, ATTN_DROWS, 4, true);
-        else if (half && n == 2)
-            attn_score_rows(t, i, at, kh, ahead, 2, 4, true);
-        else if (half)
-            attn_score_rows(t, i, at, kh, ahead, 1, 4, true);
-        else if (n == ATTN_ROWS)
-            attn_score_rows(t, i, at, kh, ahead, ATTN_ROWS, ATTN_VECS, false);
+        if (n == ATTN_ROWS)
+            attn_score_rows(t, i, at, kh, ahead, ATTN_ROWS);
         else if (n == 2)
-            attn_score_rows(t, i, at, kh, ahead, 2, 4, false);
+            attn_score_rows(t, i, at, kh, ahead, 2);
         else
-            attn_score_rows(t, i, at, kh, ahead, 1, 4, false);
+            attn_score_rows(t, i, at, kh, ahead, 1);
         ahead = NULL; /* once per page */
     }
 }
@@ -154,46 +137,45 @@ VEC void attn_softmax(struct attn_state *t, size_t i)
     t->l[i] = elem_tree16(lane);
 }
 
-/* nr rows times nv vectors of dimensions from d0, keys [lo, hi] of the page. */
-VEC void attn_value_tile(const float *const *p, float *const *o, const float *vfl, const uint8_t *vh, size_t stride, size_t d0, size_t lo,
-                         size_t hi, int nr, int nv, bool half)
+/* nr rows times nv vectors of dimensions from d0, keys [lo, hi] of the page: f16 at vh, or f32 at wide. */
+VEC void attn_value_tile(const struct attn_state *t, size_t i, size_t at, const uint8_t *vh, const float *wide, size_t d0, size_t lo,
+                         size_t hi, int nr, int nv)
 {
-    vf acc[ATTN_ROWS][4];
+    const float *p = t->s + i * ATTN_SEG + at;
+    float *o = t->o + i * t->hdp + d0;
+    size_t stride = t->hdp;
+    vf acc[ATTN_ROWS][ATTN_VECS];
     for (int r = 0; r < nr; r++)
         for (int v = 0; v < nv; v++)
-            acc[r][v] = v_load(o[r] + d0 + (size_t)(v * VW));
+            acc[r][v] = v_load(o + (size_t)r * stride + (size_t)(v * VW));
     for (size_t j = lo; j <= hi; j++) {
-        vf x[4];
-        for (int v = 0; v < nv; v++)
-            x[v] = attn_load(vfl, vh, j * stride + d0 + (size_t)(v * VW), half);
+        vf x[ATTN_VECS];
+        for (int v = 0; v < nv; v++) {
+            size_t from = j * stride + d0 + (size_t)(v * VW);
+            x[v] = wide ? v_load(wide + from) : v_load_half(vh + 2 * from);
+        }
         for (int r = 0; r < nr; r++) {
-            vf w = v_set1(p[r][j]);
+            vf w = v_set1(p[(size_t)r * ATTN_SEG + j]);
             for (int v = 0; v < nv; v++)
                 acc[r][v] = v_fma(w, x[v], acc[r][v]);
         }
     }
     for (int r = 0; r < nr; r++)
         for (int v = 0; v < nv; v++)
-            v_store(o[r] + d0 + (size_t)(v * VW), acc[r][v]);
+            v_store(o + (size_t)r * stride + (size_t)(v * VW), acc[r][v]);
 }
 
-VEC void attn_value_keys(const struct attn_state *t, size_t i, size_t at, const uint8_t *vh, size_t lo, size_t hi, int nr, int nv, bool half)
+VEC void attn_value_keys(const struct attn_state *t, size_t i, size_t at, const uint8_t *vh, const float *wide, size_t lo, size_t hi, int nr)
 {
-    const float *p[ATTN_ROWS];
-    float *o[ATTN_ROWS];
-    for (int r = 0; r < nr; r++) {
-        p[r] = t->s + (i + (size_t)r) * ATTN_SEG + at;
-        o[r] = t->o + (i + (size_t)r) * t->hdp;
-    }
-    size_t stride = half ? t->a->head_dim : t->hdp, d0 = 0;
-    for (; d0 + (size_t)(nv * VW) <= t->hdp; d0 += (size_t)(nv * VW))
-        attn_value_tile(p, o, t->page, vh, stride, d0, lo, hi, nr, nv, half);
+    size_t d0 = 0;
+    for (; d0 + ATTN_VECS * VW <= t->hdp; d0 += ATTN_VECS * VW)
+        attn_value_tile(t, i, at, vh, wide, d0, lo, hi, nr, ATTN_VECS);
     for (; d0 < t->hdp; d0 += VW)
-        attn_value_tile(p, o, t->page, vh, stride, d0, lo, hi, nr, 1, half);
+        attn_value_tile(t, i, at, vh, wide, d0, lo, hi, nr, 1);
 }
 
 /* Rows i..i+nr-1: keys that all see by the register tile, those before and after row by row; each row's keys stay ascending. */
-VEC void attn_value_rows(const struct attn_state *t, size_t i, size_t at, const uint8_t *vh, int nr, int nv, bool half)
+VEC void attn_value_rows(const struct attn_state *t, size_t i, size_t at, const uint8_t *vh, const float *wide, int nr)
 {
     size_t lo[ATTN_ROWS], hi[ATTN_ROWS], from = 0, to = KERNEL_PAGE; /* half open, within the page */
     for (int r = 0; r < nr; r++) {
@@ -204,19 +186,18 @@ VEC void attn_value_rows(const struct attn_state *t, size_t i, size_t at, const 
         from = lo[r] > from ? lo[r] : from;
         to = hi[r] < to ? hi[r] : to;
     }
-    if (nr == 1 || from >= to) {
-        for (int r = 0; r < nr; r++)
-            if (lo[r] < hi[r])
-                attn_value_keys(t, i + (size_t)r, at, vh, lo[r], hi[r] - 1, 1, 4, half);
-        return;
+    bool common = from < to;
+    for (int r = 0; r < nr; r++) {
+        size_t end = common ? from : hi[r];
+        if (lo[r] < end)
+            attn_value_keys(t, i + (size_t)r, at, vh, wide, lo[r], end - 1, 1);
     }
-    for (int r = 0; r < nr; r++)
-        if (lo[r] < from)
-            attn_value_keys(t, i + (size_t)r, at, vh, lo[r], from - 1, 1, 4, half);
-    attn_value_keys(t, i, at, vh, from, to - 1, nr, nv, half);
+    if (!common)
+        return;
+    attn_value_keys(t, i, at, vh, wide, from, to - 1, nr);
     for (int r = 0; r < nr; r++)
         if (to < hi[r])
-            attn_value_keys(t, i + (size_t)r, at, vh, to, hi[r] - 1, 1, 4, half);
+            attn_value_keys(t, i + (size_t)r, at, vh, wide, to, hi[r] - 1, 1);
 }
 
 /* Value rows [lo, hi) of a page as f32, padded with zeros to hdp. */
@@ -238,26 +219,16 @@ VEC void attn_value_convert(const struct attn_state *t, const uint8_t *vh, size_
     }
 }
 
-VEC void attn_value_page(const struct attn_state *t, const uint8_t *vh, size_t at, size_t lo, size_t hi)
+VEC void attn_value_page(const struct attn_state *t, const uint8_t *vh, size_t at, const float *wide)
 {
-    bool half = t->n <= ATTN_DIRECT && t->a->head_dim == t->hdp;
-    if (!half)
-        attn_value_convert(t, vh, lo > at ? lo - at : 0, hi - at < KERNEL_PAGE ? hi - at + 1 : KERNEL_PAGE);
     for (size_t i = 0, n; i < t->n; i += n) {
-        n = (size_t)(half ? ATTN_DROWS : ATTN_ROWS);
-        n = i + n <= t->n ? n : t->n - i >= 2 ? 2 : 1;
-        if (half && n == ATTN_DROWS)
-            attn_value_rows(t, i, at, vh, ATTN_DROWS, 4, true);
-        else if (half && n == 2)
-            attn_value_rows(t, i, at, vh, 2, 4, true);
-        else if (half)
-            attn_value_rows(t, i, at, vh, 1, 4, true);
-        else if (n == ATTN_ROWS)
-            attn_value_rows(t, i, at, vh, ATTN_ROWS, ATTN_VECS, false);
+        n = i + ATTN_ROWS <= t->n ? ATTN_ROWS : t->n - i >= 2 ? 2 : 1;
+        if (n == ATTN_ROWS)
+            attn_value_rows(t, i, at, vh, wide, ATTN_ROWS);
         else if (n == 2)
-            attn_value_rows(t, i, at, vh, 2, 4, false);
+            attn_value_rows(t, i, at, vh, wide, 2);
         else
-            attn_value_rows(t, i, at, vh, 1, 4, false);
+            attn_value_rows(t, i, at, vh, wide, 1);
     }
 }
 
@@ -319,9 +290,17 @@ VEC void attn_segment(struct attn_state *t, size_t rows, size_t start)
     for (size_t i = 0; i < t->n; i++)
         attn_softmax(t, i);
     memset(t->o, 0, t->n * t->hdp * sizeof *t->o);
-    for (size_t p = lo / KERNEL_PAGE; p <= hi / KERNEL_PAGE; p++)
-        if (pages[p])
-            attn_value_page(t, pages[p] + a->v_off, p * KERNEL_PAGE, lo, hi);
+    for (size_t p = lo / KERNEL_PAGE; p <= hi / KERNEL_PAGE; p++) {
+        size_t at = p * KERNEL_PAGE;
+        if (!pages[p])
+            continue;
+        if (a->head_dim == t->hdp) {
+            attn_value_page(t, pages[p] + a->v_off, at, NULL);
+        } else {
+            attn_value_convert(t, pages[p] + a->v_off, lo > at ? lo - at : 0, hi - at < KERNEL_PAGE ? hi - at + 1 : KERNEL_PAGE);
+            attn_value_page(t, NULL, at, t->page);
+        }
+    }
     for (size_t i = 0; i < t->n; i++)
         attn_merge(t, i);
 }
