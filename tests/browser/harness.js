@@ -69,7 +69,9 @@ function findPlaywright() {
 
 function findChromium() {
   const names = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
-  return process.env.HEARTH_CHROMIUM ?? names.find((n) => fs.existsSync(n)) ?? null;
+  /* Some systems install a stub that only tells how to get the browser; it does not know its version. */
+  const works = (n) => fs.existsSync(n) && spawnSync(n, ['--version'], { stdio: 'ignore', timeout: 20000 }).status === 0;
+  return process.env.HEARTH_CHROMIUM ?? names.find(works) ?? null;
 }
 
 const FLAGS = ['--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'];
