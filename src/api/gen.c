@@ -38,6 +38,7 @@ struct gen *gen_new(struct api *a, struct http_req *r, struct params *q, const s
     g->a = a;
     g->r = r;
     g->p = *q;
+    g->p.rq.stop = g->p.stop; /* it pointed into *q */
     g->shape = shape;
     g->created = clock_unix();
     g->born_ns = g->sent_ns = clock_ns();

@@ -259,10 +259,10 @@ int loader_resolve(struct api *a, const char *name, char *out, size_t max, struc
     struct store_model s;
     struct err e = {0};
     int rc = strchr(name, '/') == name ? err_set(&e, ERR_NOTFOUND, "the model \"%.200s\" is not installed", name) : store_find(hearth_store(a->h), name, &s, &e);
-    if (rc && rc != ERR_NOTFOUND)
-        return problem_from(p, &e, "model");
-    if (rc)
+    if (rc == ERR_NOTFOUND || rc == ERR_USAGE || rc == ERR_RANGE || rc == ERR_LIMIT) /* what cannot be a name is no model either */
         return problem_set(p, 404, "model_not_found", "model", "%s", e.msg);
+    if (rc)
+        return problem_from(p, &e, "model");
     if (!s.installed)
         return problem_set(p, 404, "model_not_found", "model", "the model %s is known but not installed: run `hearth pull %s`", s.name, s.name);
     snprintf(out, max, "%s", s.name);

@@ -17,7 +17,7 @@ static void head(struct buf *b, const char *name, const char *type, const char *
 static void one(struct buf *b, const char *name, const char *type, const char *help, double v)
 {
     head(b, name, type, help);
-    buf_printf(b, "%s %.10g\n", name, v);
+    buf_printf(b, "%s %.15g\n", name, v);
 }
 
 static void label(struct buf *b, const char *s) /* a label's value, quoted */

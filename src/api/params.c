@@ -224,7 +224,7 @@ static int read_tools(struct params *q, const struct json_span *raw, struct prob
     if (!cJSON_IsArray(tools))
         return bad(p, "tools", "an array");
     cJSON_ArrayForEach(t, tools) if (!cJSON_IsObject(t) || !cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(t, "function")))
-        return problem_set(p, 400, "invalid_value", "tools", "a tool must be {\"type\": \"function\", \"function\": {...}}");
+        return problem_set(p, 400, "invalid_value", "tools", "tools: each must be {\"type\": \"function\", \"function\": {...}}");
     if (none || !tools->child)
         return 0;
     if (raw->at) { /* as it was sent: the spelling of numbers reaches the template */
