@@ -19,7 +19,7 @@ enum jinja_limit {
     JINJA_MAX_SOURCE = 4 << 20,  /* bytes of template */
     JINJA_MAX_NESTING = 150,     /* of expressions and blocks in the source */
     JINJA_MAX_DEPTH = 400,       /* of evaluation, macros included */
-    JINJA_MAX_STEPS = 4000000,   /* nodes evaluated */
+    JINJA_MAX_STEPS = 5000000,   /* see jinja_charge */
     JINJA_MAX_OUTPUT = 64 << 20, /* bytes */
     JINJA_MAX_MEMORY = 512 << 20,
     JINJA_MAX_RANGE = 100000,  /* as the sandbox */
@@ -214,6 +214,9 @@ struct jv_func {
 
 /* errors */
 struct jv jinja_fail(struct jinja *j, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Counts work done: one per node, per element looked at, per 32 bytes of text looked at. false: the limit is reached. */
+bool jinja_charge(struct jinja *j, size_t steps);
+bool jinja_charge_value(struct jinja *j, struct jv v); /* as much as looking at all of it costs */
 void *jinja_alloc(struct jinja *j, size_t n); /* zeroed; NULL and j->rc set on failure or past the limit */
 
 /* jinja_value.c */

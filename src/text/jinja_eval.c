@@ -99,11 +99,15 @@ struct jv jinja_item(struct jinja *j, struct jv v, struct jv key)
     const struct jv *item;
     if (v.type == JV_UNDEF)
         return undefined_use(j, v);
+    if (!jinja_charge_value(j, key))
+        return jv_undef(NULL);
     if (v.type == JV_DICT && key.type != JV_UNDEF && (item = jv_dict_get(v, key)))
         return *item;
     if ((v.type == JV_LIST || v.type == JV_TUPLE) && jv_integer(key, &i))
         return element(i, v.u.l->n, &at) ? v.u.l->v[at] : jv_undef("element");
     if (v.type == JV_STR && jv_integer(key, &i)) {
+        if (!jinja_charge_value(j, v))
+            return jv_undef(NULL);
         if (!element(i, jv_chars(v.u.s), &at))
             return jv_undef("character");
         at = jv_char_at(v.u.s, at);
@@ -156,6 +160,8 @@ static struct jv slice(struct jinja *j, struct jv v, const struct jn *n)
         return jv_undef(NULL);
     if (step == 0)
         return jinja_fail(j, ERR_RANGE, "slice step cannot be zero");
+    if (!jinja_charge_value(j, v))
+        return jv_undef(NULL);
     int64_t len = v.type == JV_STR ? (int64_t)jv_chars(v.u.s) : (int64_t)v.u.l->n;
     int64_t lo = step < 0 ? -1 : 0, hi = step < 0 ? len - 1 : len;
     if (has_a)
@@ -191,6 +197,8 @@ struct jv jinja_call(struct jinja *j, struct jv fn, const struct jinja_args *a)
         return undefined_use(j, fn);
     if (fn.type != JV_FUNC)
         return jinja_fail(j, ERR_RANGE, "'%s' object is not callable", jv_type_name(fn));
+    if (!jinja_charge_value(j, fn.u.fn->self))
+        return fn.u.fn->self;
     return fn.u.fn->fn ? fn.u.fn->fn(j, fn.u.fn->self, a) : jinja_macro(j, fn.u.fn, a);
 }
 
@@ -410,6 +418,8 @@ struct jv jinja_binary(struct jinja *j, int op, struct jv a, struct jv b)
 
 static bool compare(struct jinja *j, int op, struct jv a, struct jv b)
 {
+    if (!jinja_charge_value(j, a))
+        return false;
     switch (op) {
     case JT_EQ:
         return jv_equal(j, a, b);
@@ -474,7 +484,7 @@ static struct jv eval_call(struct jinja *j, const struct jn *n)
 static struct jv apply_row(struct jinja *j, const struct jn *n, struct jv v)
 {
     struct jinja_args a;
-    if (j->rc || !jinja_eval_args(j, n->b, NULL, &a))
+    if (j->rc || !jinja_eval_args(j, n->b, NULL, &a) || !jinja_charge_value(j, v))
         return jv_undef(NULL);
     return ((const struct jinja_row *)n->row)->fn(j, v, &a);
 }
@@ -598,8 +608,8 @@ struct jv jinja_eval(struct jinja *j, const struct jn *n)
     if (j->rc)
         return jv_undef(NULL);
     j->line = n->line;
-    if (++j->steps > JINJA_MAX_STEPS)
-        return jinja_fail(j, ERR_LIMIT, "more than %d steps", JINJA_MAX_STEPS);
+    if (!jinja_charge(j, 1))
+        return jv_undef(NULL);
     if (++j->depth > JINJA_MAX_DEPTH)
         jinja_fail(j, ERR_LIMIT, "evaluation nested deeper than %d", JINJA_MAX_DEPTH);
     struct jv v = j->rc ? jv_undef(NULL) : eval_node(j, n);

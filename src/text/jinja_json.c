@@ -141,9 +141,8 @@ static void dump(struct dump *d, struct jv v, int depth)
 {
     if (depth > JINJA_MAX_DATA_DEPTH)
         jinja_fail(d->j, ERR_LIMIT, "data nested too deeply");
-    if (d->j->rc)
+    if (!jinja_charge(d->j, 1))
         return;
-    d->j->steps++;
     if (v.type == JV_STR) {
         dump_str(d, v.u.s);
     } else if (v.type == JV_DICT) {

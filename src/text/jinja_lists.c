@@ -255,6 +255,7 @@ struct jv list_map(struct jinja *j, struct jv v, const struct jinja_args *a)
         return jinja_fail(j, ERR_RANGE, "map requires a filter argument");
     }
     for (size_t i = 0; l && i < l->n && !j->rc; i++) {
+        jinja_charge_value(j, l->v[i]);
         struct jv item = filter ? filter->fn(j, l->v[i], &rest) : dotted(j, l->v[i], *attr, otherwise);
         jv_list_add(j, out, item);
     }
@@ -279,6 +280,7 @@ static struct jv choose(struct jinja *j, struct jv v, const struct jinja_args *a
         rest = (struct jinja_args){a->v + skip + 1, a->n - skip - 1, a->kw, a->n_kw};
     }
     for (size_t i = 0; l && i < l->n && !j->rc; i++) {
+        jinja_charge_value(j, l->v[i]);
         struct jv item = by_attr ? dotted(j, l->v[i], a->v[0], NULL) : l->v[i];
         if (j->rc)
             break;

@@ -334,9 +334,7 @@ static enum signal run_body(struct jinja *j, const struct jn *n)
         jinja_fail(j, ERR_LIMIT, "blocks nested deeper than %d", JINJA_MAX_DEPTH);
     for (; n && s == GO_ON && !j->rc; n = n->next) {
         j->line = n->line;
-        if (++j->steps > JINJA_MAX_STEPS)
-            jinja_fail(j, ERR_LIMIT, "more than %d steps", JINJA_MAX_STEPS);
-        else
+        if (jinja_charge(j, 1))
             s = run_one(j, n);
     }
     j->depth--;

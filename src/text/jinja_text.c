@@ -321,7 +321,8 @@ void jv_repr(struct jinja *j, struct jinja_out *o, struct jv v, int depth)
         jinja_fail(j, ERR_LIMIT, "data nested too deeply");
         return;
     }
-    j->steps++;
+    if (!jinja_charge(j, 1))
+        return;
     switch (v.type) {
     case JV_UNDEF:
         literal(j, o, "Undefined");

@@ -20,6 +20,23 @@ struct jv jinja_fail(struct jinja *j, int code, const char *fmt, ...)
     return jv_undef(NULL);
 }
 
+bool jinja_charge(struct jinja *j, size_t steps)
+{
+    j->steps += steps;
+    if (j->steps > JINJA_MAX_STEPS)
+        jinja_fail(j, ERR_LIMIT, "more than %d steps", JINJA_MAX_STEPS);
+    return !j->rc;
+}
+
+bool jinja_charge_value(struct jinja *j, struct jv v)
+{
+    if (v.type == JV_STR)
+        return jinja_charge(j, v.u.s->n / 32);
+    if (v.type == JV_LIST || v.type == JV_TUPLE)
+        return jinja_charge(j, v.u.l->n);
+    return v.type == JV_DICT ? jinja_charge(j, v.u.d->n) : !j->rc;
+}
+
 void *jinja_alloc(struct jinja *j, size_t n)
 {
     if (j->rc)
@@ -327,7 +344,8 @@ static bool dicts_equal(struct jinja *j, struct jv a, struct jv b)
 bool jv_equal(struct jinja *j, struct jv a, struct jv b)
 {
     double x, y;
-    j->steps++;
+    if (!jinja_charge(j, 1))
+        return false;
     if (a.type == JV_INT && b.type == JV_INT)
         return a.u.i == b.u.i;
     if (jv_number(a, &x) && jv_number(b, &y))
@@ -342,7 +360,7 @@ bool jv_equal(struct jinja *j, struct jv a, struct jv b)
         same = true;
         break;
     case JV_STR:
-        same = key_equal(a, b);
+        same = jinja_charge_value(j, a) && key_equal(a, b);
         break;
     case JV_LIST:
     case JV_TUPLE:
@@ -374,13 +392,14 @@ static int bytes_order(const struct jv_str *a, const struct jv_str *b)
 int jv_order(struct jinja *j, struct jv a, struct jv b, const char *op)
 {
     double x, y;
-    j->steps++;
+    if (!jinja_charge(j, 1))
+        return 0;
     if (a.type == JV_INT && b.type == JV_INT)
         return a.u.i < b.u.i ? -1 : a.u.i > b.u.i;
     if (jv_number(a, &x) && jv_number(b, &y))
         return x < y ? -1 : x > y;
     if (a.type == JV_STR && b.type == JV_STR)
-        return bytes_order(a.u.s, b.u.s);
+        return jinja_charge_value(j, a) ? bytes_order(a.u.s, b.u.s) : 0;
     if (a.type == b.type && (a.type == JV_LIST || a.type == JV_TUPLE) && deeper(j)) {
         j->depth++;
         int c = 0;
@@ -404,6 +423,8 @@ int jv_order(struct jinja *j, struct jv a, struct jv b, const char *op)
 
 bool jv_contains(struct jinja *j, struct jv where, struct jv what)
 {
+    if (!jinja_charge_value(j, where))
+        return false;
     if (where.type == JV_STR) {
         if (what.type == JV_STR)
             return jv_find(where.u.s, 0, what.u.s) != SIZE_MAX;
@@ -422,6 +443,8 @@ bool jv_contains(struct jinja *j, struct jv where, struct jv what)
 /* Characters of a string, keys of a dict. Undefined is empty. */
 struct jv_list *jv_iterate(struct jinja *j, struct jv v)
 {
+    if (!jinja_charge_value(j, v))
+        return NULL;
     if (v.type == JV_LIST || v.type == JV_TUPLE)
         return v.u.l;
     struct jv out = jv_list_new(j, JV_LIST);
