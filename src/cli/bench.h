@@ -8,11 +8,15 @@
 /* ---- bench_roof.c: what the machine gives at best, with all threads of the backend, measured now ---- */
 struct bench_roof {
     double read_bytes; /* bytes per second read from memory */
-    double
-        int8_ops; /* the best quantised kernel on data that stays in the cache: operations (2 per weight and token) per second */
-    double f32_ops; /* the same with f32 weights */
+    double int8_ops,
+        f32_ops; /* arithmetic from registers, per second: 2 operations per weight and token. Where no probe
+                                    * is written for the level: what the best kernel reaches */
+    double kernel_int8, kernel_f32; /* the same by the best kernel on data that stays in the cache */
 };
 int bench_roof_measure(struct backend *b, struct ledger *l, struct bench_roof *out, struct err *e);
+
+/* ---- bench_probe.c: the arithmetic of the backend's level, from registers; 0: no probe for it ---- */
+void bench_probe(struct backend *b, double *int8_ops, double *f32_ops);
 
 /* ---- bench_run.c: the backend alone, like llama-bench: no tokenising, no scheduling, no sampling, random tokens ---- */
 enum { BENCH_CHUNK = 256 }; /* the engine's prefill chunk */

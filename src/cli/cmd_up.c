@@ -130,7 +130,10 @@ static bool watch_loads(struct watch *w, struct hearth *h)
         const struct hearth_model_status *m = &now[i];
         if (strcmp(m->state, "loading") == 0) {
             loading = true;
-            out_progress_show(&w->bar, m->name, "loading", (uint64_t)(m->progress * (double)m->bytes), m->bytes, 0, -1);
+            char stage[24] = "loading";
+            if (w->bar.tty) /* elsewhere a new stage would be a new line, five times a second */
+                snprintf(stage, sizeof stage, "loading %d %%", (int)(m->progress * 100));
+            out_progress_show(&w->bar, m->name, stage, 0, 0, 0, -1);
         } else if (strcmp(m->state, "ready") == 0 && strcmp(state_before(w, m->name), "ready") != 0) {
             char size[OUT_SHORT];
             out_progress_end(&w->bar);

@@ -120,7 +120,7 @@ static void draw_bar(const char *label, const char *stage, double share, const c
     int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &ws) == 0 && ws.ws_col > 20 ? ws.ws_col : 80;
     int room = columns - width_of(label) - width_of(stage) - width_of(right) - 6;
     char bar[64] = "";
-    if (room >= 8) {
+    if (room >= 8 && share >= 0) { /* negative: not known */
         int n = room > 40 ? 40 : room, full = (int)(share * n);
         for (int i = 0; i < n; i++)
             bar[i] = i < full ? '=' : i == full ? '>' : ' ';
@@ -152,9 +152,9 @@ void out_progress_show(struct out_progress *p, const char *label, const char *st
     if (bytes_per_s > 0 && eta_s >= 0 && total && n < sizeof right)
         snprintf(right + n, sizeof right - n, ", %s left", out_time(d, eta_s));
     if (p->tty)
-        draw_bar(label, stage, total ? (double)done / (double)total : 0, right);
+        draw_bar(label, stage, total ? (double)done / (double)total : -1, right);
     else
-        fprintf(stderr, "%s: %s %s\n", label, stage, right);
+        fprintf(stderr, "%s: %s%s%s\n", label, stage, *right ? " " : "", right);
     p->shown = true;
 }
 
