@@ -13,7 +13,7 @@ module.exports = async (browser, url, start) => {
       [errorOf(400, 'The prompt has 9120 tokens; the model takes 8192.', 'context_length_exceeded'), /9120 tokens/, /Start a new chat/],
       [errorOf(429, '64 requests are waiting.', 'queue_full', { 'retry-after': '3' }), /64 requests/, /pause of 3 s/],
       [errorOf(404, "No model 'x'.", 'model_not_found'), /No model 'x'/, /Choose another model/],
-      [errorOf(507, 'qwen needs 1.1 GB, 0.4 GB are free.', 'insufficient_memory'), /needs 1.1 GB/, /Unload a model/],
+      [errorOf(503, 'qwen needs 1.1 GB, 0.4 GB are free.', 'insufficient_memory'), /needs 1.1 GB/, /Unload a model/],
       [errorOf(500, 'It broke.', 'internal'), /It broke/, /terminal/],
       [{ status: 502, contentType: 'text/html', body: '<h1>Bad gateway</h1>' }, /answered 502/, /terminal/],
       [streamOf(['half an'], { done: false }), /broke off/, /Retry/],
@@ -34,6 +34,17 @@ module.exports = async (browser, url, start) => {
     await card(page).locator('button:has-text("Retry")').click();
     await page.waitForFunction(() => document.querySelector('.prose')?.textContent === 'fine now');
     equal(await card(page).count(), 0, 'error cards after the retry');
+    await close();
+  });
+
+  await test('errors: a prompt beyond the context is refused by the server with its numbers', async () => {
+    const { page, close } = await visit(browser, url, { expected });
+    await send(page, 'stone '.repeat(40000));
+    await answered(page);
+    const text = await card(page).innerText();
+    check(/\d{4,}/.test(text) && /Start a new chat/.test(text), `numbers and a next step, got ${text}`);
+    await card(page).locator('button:has-text("New chat")').click();
+    check(await page.locator('.welcome').count() === 1, 'a new chat');
     await close();
   });
 

@@ -28,8 +28,9 @@ function nextStep(error) {
   if (status === 401) return 'Enter the key the server was started with, then retry.';
   if (code === 'context_length_exceeded') return 'Start a new chat, delete earlier messages, or ask for fewer tokens in the settings.';
   if (status === 404) return 'Choose another model at the top, or install it with hearth pull.';
+  if (code === 'insufficient_memory') return 'Unload a model in the machine panel, or choose a smaller one.';
+  if (code === 'bad_model_file') return 'Check the file in a terminal: hearth pull --verify, or choose another model.';
   if (status === 429 || status === 503) return error.retryAfter ? `The server is busy. It asks for a pause of ${error.retryAfter} s.` : 'The server is busy. Wait a moment, then retry.';
-  if (status === 507 || code === 'insufficient_memory') return 'Unload a model in the machine panel, or choose a smaller one.';
   if (status >= 500) return 'The terminal of hearth up may say more. Retry, or choose another model.';
   return 'Change the message or the settings, then retry.';
 }
