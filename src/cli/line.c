@@ -1,19 +1,15 @@
-/* line: see line.h. libedit does the editing; its reads go through get_char here, because libedit by itself swallows the first
- * Ctrl-C of a line. */
+/* line: see line.h. libedit does the editing; Ctrl-C ends its read, because the handler was set without SA_RESTART. */
 #include "cli/line.h"
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "cli/cli.h"
-#include <errno.h>
 #include <histedit.h>
 #include <langinfo.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-#include <wchar.h>
 
 enum { HISTORY_LINES = 1000 };
 
@@ -29,29 +25,6 @@ static char *prompt_of(EditLine *el)
     struct line_reader *l = NULL;
     el_get(el, EL_CLIENTDATA, &l);
     return (char *)l->prompt;
-}
-
-static int get_char(EditLine *el, wchar_t *out)
-{
-    mbstate_t state;
-    memset(&state, 0, sizeof state);
-    for (;;) {
-        char c;
-        ssize_t n = read(STDIN_FILENO, &c, 1);
-        if (n < 0 && errno == EINTR && !cli_interrupted()) {
-            el_resize(el); /* the window's size changed */
-            continue;
-        }
-        if (n <= 0)
-            return (int)n;
-        size_t r = mbrtowc(out, &c, 1, &state);
-        if (r == (size_t)-1) { /* no UTF-8: drop it and start over */
-            memset(&state, 0, sizeof state);
-            continue;
-        }
-        if (r != (size_t)-2)
-            return 1;
-    }
 }
 
 static void use_utf8(void)
@@ -89,7 +62,6 @@ int line_open(struct line_reader **out, const char *data_dir, struct err *e)
     el_set(l->el, EL_PROMPT, prompt_of);
     el_set(l->el, EL_EDITOR, "emacs");
     el_set(l->el, EL_HIST, history, l->history);
-    el_set(l->el, EL_GETCFN, get_char);
     el_source(l->el, NULL); /* the user's ~/.editrc */
     *out = l;
     return 0;
@@ -100,6 +72,7 @@ static char *read_one(struct line_reader *l, const char *prompt, bool *interrupt
 {
     int n = 0;
     l->prompt = prompt;
+    el_resize(l->el); /* the window may have another size by now */
     const char *s = el_gets(l->el, &n);
     *interrupted = cli_interrupted();
     cli_clear_interrupt();
