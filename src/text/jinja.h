@@ -217,7 +217,7 @@ struct jv jinja_fail(struct jinja *j, int code, const char *fmt, ...) __attribut
 /* Counts work done: one per node, per element looked at, per 32 bytes of text looked at. false: the limit is reached. */
 bool jinja_charge(struct jinja *j, size_t steps);
 bool jinja_charge_value(struct jinja *j, struct jv v); /* as much as looking at all of it costs */
-void *jinja_alloc(struct jinja *j, size_t n); /* zeroed; NULL and j->rc set on failure or past the limit */
+void *jinja_alloc(struct jinja *j, size_t n);          /* zeroed; NULL and j->rc set on failure or past the limit */
 
 /* jinja_value.c */
 struct jv jv_undef(const char *name);
@@ -276,7 +276,11 @@ struct jv jinja_item(struct jinja *j, struct jv v, struct jv key);              
 struct jv jinja_call(struct jinja *j, struct jv fn, const struct jinja_args *a);
 /* Evaluates an argument list, and one more argument behind it unless NULL; *a points into the arena. false: an error. */
 bool jinja_eval_args(struct jinja *j, const struct jn *list, const struct jn *more, struct jinja_args *a);
-struct jv jinja_binary(struct jinja *j, int op, struct jv a, struct jv b);
+
+/* jinja_ops.c */
+struct jv jinja_binary(struct jinja *j, int op, struct jv a, struct jv b); /* + - * / // % ** by their token */
+bool jinja_compare(struct jinja *j, int op, struct jv a, struct jv b);     /* == != < <= > >= in, not in */
+struct jv jinja_undefined(struct jinja *j, struct jv v);                   /* the error of using an undefined value */
 
 /* jinja_run.c */
 void jinja_run(struct jinja *j, const struct jinja_program *p);

@@ -1,16 +1,9 @@
 /* jinja_eval: expressions. One function per kind of node, in a table. */
 #include "text/jinja.h"
 #include "text/jinja_lex.h"
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 /* ---- attributes and items ---- */
-
-static struct jv undefined_use(struct jinja *j, struct jv v)
-{
-    return jinja_fail(j, ERR_RANGE, "'%.80s' is undefined", v.u.name ? v.u.name : "value");
-}
 
 static struct jv loop_attr(struct jinja *j, struct jinja_loop *l, const char *name, size_t n)
 {
@@ -57,7 +50,7 @@ struct jv jinja_attr(struct jinja *j, struct jv v, const char *name, size_t n)
     const struct jv *item;
     switch (v.type) {
     case JV_UNDEF:
-        return undefined_use(j, v);
+        return jinja_undefined(j, v);
     case JV_LOOP:
         return loop_attr(j, v.u.loop, name, n);
     case JV_FUNC:
@@ -98,7 +91,7 @@ struct jv jinja_item(struct jinja *j, struct jv v, struct jv key)
     size_t at;
     const struct jv *item;
     if (v.type == JV_UNDEF)
-        return undefined_use(j, v);
+        return jinja_undefined(j, v);
     if (!jinja_charge_value(j, key))
         return jv_undef(NULL);
     if (v.type == JV_DICT && key.type != JV_UNDEF && (item = jv_dict_get(v, key)))
@@ -152,7 +145,7 @@ static struct jv slice(struct jinja *j, struct jv v, const struct jn *n)
     int64_t a = 0, b = 0, step = 1;
     bool has_a, has_b, has_step;
     if (v.type == JV_UNDEF)
-        return undefined_use(j, v);
+        return jinja_undefined(j, v);
     if (v.type != JV_STR && v.type != JV_LIST && v.type != JV_TUPLE)
         return jv_undef("slice");
     if (!slice_bound(j, n->a, &a, &has_a) || !slice_bound(j, n->b, &b, &has_b) ||
@@ -194,7 +187,7 @@ static struct jv slice(struct jinja *j, struct jv v, const struct jn *n)
 struct jv jinja_call(struct jinja *j, struct jv fn, const struct jinja_args *a)
 {
     if (fn.type == JV_UNDEF)
-        return undefined_use(j, fn);
+        return jinja_undefined(j, fn);
     if (fn.type != JV_FUNC)
         return jinja_fail(j, ERR_RANGE, "'%s' object is not callable", jv_type_name(fn));
     if (!jinja_charge_value(j, fn.u.fn->self))
@@ -272,174 +265,6 @@ bool jinja_eval_args(struct jinja *j, const struct jn *list, const struct jn *mo
     return true;
 }
 
-/* ---- arithmetic ---- */
-
-static struct jv overflow(struct jinja *j)
-{
-    return jinja_fail(j, ERR_RANGE, "integers beyond 64 bits are not supported");
-}
-
-static struct jv power(struct jinja *j, int64_t a, int64_t b)
-{
-    int64_t r = 1;
-    for (; b > 0; b--) {
-        if (__builtin_mul_overflow(r, a, &r))
-            return overflow(j);
-        if (a == 0 || a == 1)
-            break;
-        if (a == -1)
-            return jv_int(b % 2 ? -1 : 1);
-    }
-    return jv_int(r);
-}
-
-static struct jv int_op(struct jinja *j, int op, int64_t a, int64_t b)
-{
-    int64_t r;
-    bool bad = false;
-    if ((op == JT_DIV || op == JT_FLOORDIV || op == JT_MOD) && b == 0)
-        return jinja_fail(j, ERR_RANGE, "division by zero");
-    switch (op) {
-    case JT_ADD:
-        bad = __builtin_add_overflow(a, b, &r);
-        break;
-    case JT_SUB:
-        bad = __builtin_sub_overflow(a, b, &r);
-        break;
-    case JT_MUL:
-        bad = __builtin_mul_overflow(a, b, &r);
-        break;
-    case JT_DIV:
-        return jv_float((double)a / (double)b);
-    case JT_POW:
-        return b < 0 ? jv_float(pow((double)a, (double)b)) : power(j, a, b);
-    default:
-        if (b == -1) { /* INT64_MIN / -1 has no answer in C */
-            bad = __builtin_sub_overflow((int64_t)0, a, &r);
-            if (op == JT_MOD)
-                return jv_int(0);
-            break;
-        }
-        r = a / b;
-        if (a % b != 0 && (a < 0) != (b < 0))
-            r--;
-        if (op == JT_MOD)
-            r = a - r * b;
-    }
-    return bad ? overflow(j) : jv_int(r);
-}
-
-static struct jv float_op(struct jinja *j, int op, double a, double b)
-{
-    if ((op == JT_DIV || op == JT_FLOORDIV || op == JT_MOD) && b == 0)
-        return jinja_fail(j, ERR_RANGE, "float division by zero");
-    double m;
-    switch (op) {
-    case JT_ADD:
-        return jv_float(a + b);
-    case JT_SUB:
-        return jv_float(a - b);
-    case JT_MUL:
-        return jv_float(a * b);
-    case JT_DIV:
-        return jv_float(a / b);
-    case JT_POW:
-        return jv_float(pow(a, b));
-    default:
-        m = fmod(a, b);
-        if (m != 0 && (m < 0) != (b < 0))
-            m += b;
-        return jv_float(op == JT_MOD ? m : floor((a - m) / b + 0.5));
-    }
-}
-
-static struct jv repeat(struct jinja *j, struct jv v, int64_t n)
-{
-    struct jinja_out o = {0};
-    if (v.type == JV_STR) {
-        for (int64_t i = 0; i < n && v.u.s->n && !j->rc; i++)
-            jv_print(j, &o, v);
-        return jinja_out_take(j, &o);
-    }
-    struct jv out = jv_list_new(j, v.type);
-    for (int64_t i = 0; i < n && v.u.l->n && !j->rc; i++)
-        for (size_t k = 0; k < v.u.l->n; k++)
-            jv_list_add(j, out, v.u.l->v[k]);
-    return out;
-}
-
-static struct jv join_two(struct jinja *j, struct jv a, struct jv b)
-{
-    if (a.type == JV_STR) {
-        struct jinja_out o = {0};
-        jv_print(j, &o, a);
-        jv_print(j, &o, b);
-        return jinja_out_take(j, &o);
-    }
-    struct jv out = jv_list_new(j, a.type);
-    for (size_t i = 0; i < a.u.l->n; i++)
-        jv_list_add(j, out, a.u.l->v[i]);
-    for (size_t i = 0; i < b.u.l->n; i++)
-        jv_list_add(j, out, b.u.l->v[i]);
-    return out;
-}
-
-struct jv jinja_binary(struct jinja *j, int op, struct jv a, struct jv b)
-{
-    int64_t x, y;
-    double f, g;
-    if (j->rc)
-        return jv_undef(NULL);
-    if (a.type == JV_UNDEF)
-        return undefined_use(j, a);
-    if (b.type == JV_UNDEF)
-        return undefined_use(j, b);
-    if (jv_integer(a, &x) && jv_integer(b, &y))
-        return int_op(j, op, x, y);
-    if (jv_number(a, &f) && jv_number(b, &g))
-        return float_op(j, op, f, g);
-    bool seq_a = a.type == JV_STR || a.type == JV_LIST || a.type == JV_TUPLE,
-         seq_b = b.type == JV_STR || b.type == JV_LIST || b.type == JV_TUPLE;
-    if (op == JT_ADD && a.type == b.type && seq_a)
-        return join_two(j, a, b);
-    if (op == JT_MUL && seq_a && jv_integer(b, &y))
-        return repeat(j, a, y);
-    if (op == JT_MUL && seq_b && jv_integer(a, &x))
-        return repeat(j, b, x);
-    if (op == JT_MOD && a.type == JV_STR) {
-        struct jinja_args args = {b.type == JV_TUPLE ? b.u.l->v : &b, b.type == JV_TUPLE ? (int)b.u.l->n : 1, NULL, 0};
-        return jinja_filter_find("format", 6)->fn(j, a, &args);
-    }
-    if (a.type == JV_STR && op == JT_ADD)
-        return jinja_fail(j, ERR_RANGE, "can only concatenate str (not \"%s\") to str", jv_type_name(b));
-    return jinja_fail(j, ERR_RANGE, "unsupported operand type(s) for %s: '%s' and '%s'", jinja_token_name((enum jt)op),
-                      jv_type_name(a), jv_type_name(b));
-}
-
-static bool compare(struct jinja *j, int op, struct jv a, struct jv b)
-{
-    if (!jinja_charge_value(j, a))
-        return false;
-    switch (op) {
-    case JT_EQ:
-        return jv_equal(j, a, b);
-    case JT_NE:
-        return !jv_equal(j, a, b);
-    case JT_IN:
-        return jv_contains(j, b, a);
-    case JT_NOTIN:
-        return !jv_contains(j, b, a);
-    case JT_GT:
-        return jv_order(j, a, b, ">") > 0;
-    case JT_GE:
-        return jv_order(j, a, b, ">=") >= 0;
-    case JT_LT:
-        return jv_order(j, a, b, "<") < 0;
-    default:
-        return jv_order(j, a, b, "<=") <= 0;
-    }
-}
-
 /* ---- nodes ---- */
 
 static struct jv eval_name(struct jinja *j, const struct jn *n)
@@ -501,7 +326,7 @@ static struct jv eval_compare(struct jinja *j, const struct jn *n)
     struct jv left = jinja_eval(j, n->a);
     for (const struct jn *c = n->b; c && !j->rc; c = c->next) {
         struct jv right = jinja_eval(j, c->a);
-        if (j->rc || !compare(j, c->op, left, right))
+        if (j->rc || !jinja_compare(j, c->op, left, right))
             return jv_bool(false);
         left = right;
     }
@@ -525,9 +350,9 @@ static struct jv eval_sign(struct jinja *j, const struct jn *n)
     if (v.type == JV_FLOAT)
         return n->kind == JN_NEG ? jv_float(-v.u.f) : v;
     if (!j->rc && jv_integer(v, &i))
-        return n->kind == JN_NEG ? int_op(j, JT_SUB, 0, i) : jv_int(i);
+        return n->kind == JN_NEG ? jinja_binary(j, JT_SUB, jv_int(0), v) : jv_int(i);
     if (v.type == JV_UNDEF)
-        return undefined_use(j, v);
+        return jinja_undefined(j, v);
     return jinja_fail(j, ERR_RANGE, "bad operand type for unary %s: '%s'", n->kind == JN_NEG ? "-" : "+",
                       jv_type_name(v));
 }

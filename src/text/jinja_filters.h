@@ -26,6 +26,9 @@ struct jv list_batch(struct jinja *j, struct jv v, const struct jinja_args *a);
 struct jv list_slice(struct jinja *j, struct jv v, const struct jinja_args *a);
 struct jv list_groupby(struct jinja *j, struct jv v, const struct jinja_args *a);
 
+/* jinja_strings.c: a method of strings */
+const struct jinja_row *jinja_string_find(const char *name, size_t n);
+
 /* jinja_format.c */
 struct jv jinja_percent(struct jinja *j, struct jv v, const struct jinja_args *a);    /* "%s" % x */
 struct jv jinja_str_format(struct jinja *j, struct jv v, const struct jinja_args *a); /* "{}".format(x) */
