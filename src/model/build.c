@@ -71,11 +71,12 @@ int build_optional(struct builder *b, int layer, const char *name, uint64_t rows
     return build_bind(b, &w, true);
 }
 
-/* Where 8-bit activations cost the most fidelity for the least time: the head and the first and last two layers (the
- * measurements are in docs/perf-log.md). A property of the model alone, so prefill and decode agree. */
+/* 15-bit activations go where 8-bit ones cost the most fidelity for the least time: q, k and v of every layer, the head, and
+ * everything in the first and the last layer, which is what this says (docs/perf-log.md has the measurements). A property of
+ * the model alone, so prefill and decode agree. */
 bool build_wide(const struct builder *b, int layer)
 {
-    return (b->flags & MODEL_PRECISE) || layer < 2 || layer >= b->info->n_layer - 2;
+    return (b->flags & MODEL_PRECISE) || layer == 0 || layer == b->info->n_layer - 1;
 }
 
 static int build_width(const struct builder *b, int x)

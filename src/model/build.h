@@ -18,7 +18,7 @@ struct builder {
 int build_weight(struct builder *b, int layer, const char *name, uint64_t rows, uint64_t k, enum weight_use use);
 int build_optional(struct builder *b, int layer, const char *name, uint64_t rows, uint64_t k, enum weight_use use);
 
-/* Whether the linear layers of `layer` (n_layer: the head) take 15-bit activations. */
+/* Whether all linear layers of `layer` take 15-bit activations; q, k, v and the head do anyway. */
 bool build_wide(const struct builder *b, int layer);
 
 int build_embed(struct builder *b, int w);

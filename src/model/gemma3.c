@@ -25,7 +25,7 @@ static int gemma3_read(const struct model_file *f, struct model_info *info, stru
     return 0;
 }
 
-static int gemma3_attention(struct builder *b, int x, int l, bool wide)
+static int gemma3_attention(struct builder *b, int x, int l)
 {
     const struct model_info *i = b->info;
     uint64_t e = (uint64_t)i->n_embd, d = (uint64_t)i->head_dim;
@@ -34,10 +34,10 @@ static int gemma3_attention(struct builder *b, int x, int l, bool wide)
     float base = global ? i->rope_base : i->rope_base_local;
     int window = global ? 0 : i->window;
 
-    int q = build_linear(b, x, build_weight(b, l, "attn_q.weight", qw, e, WEIGHT_LINEAR), -1, wide);
+    int q = build_linear(b, x, build_weight(b, l, "attn_q.weight", qw, e, WEIGHT_LINEAR), -1, true);
     int wk = build_weight(b, l, "attn_k.weight", kvw, e, WEIGHT_LINEAR);
-    int k = build_linear(b, x, wk, -1, wide);
-    int v = build_linear(b, x, build_weight(b, l, "attn_v.weight", kvw, e, WEIGHT_LINEAR), -1, wide);
+    int k = build_linear(b, x, wk, -1, true);
+    int v = build_linear(b, x, build_weight(b, l, "attn_v.weight", kvw, e, WEIGHT_LINEAR), -1, true);
     q = build_norm(b, q, build_weight(b, l, "attn_q_norm.weight", 1, d, WEIGHT_VECTOR));
     k = build_norm(b, k, build_weight(b, l, "attn_k_norm.weight", 1, d, WEIGHT_VECTOR));
     struct model_info local = *i;
@@ -69,7 +69,7 @@ static void gemma3_build(struct builder *b)
     for (int l = 0; l < i->n_layer && !b->rc; l++) {
         bool wide = build_wide(b, l);
         int h = build_norm(b, x, build_weight(b, l, "attn_norm.weight", 1, e, WEIGHT_VECTOR));
-        int a = gemma3_attention(b, h, l, wide);
+        int a = gemma3_attention(b, h, l);
         if (l == i->n_layer - 1) {
             a = build_select(b, a);
             x = build_select(b, x);
