@@ -6,6 +6,8 @@
 
 #define AVX2_INLINE static inline __attribute__((always_inline))
 
+size_t avx2_linear_scratch(void); /* what the quantised kernels need */
+
 void avx2_init(struct kernels *k);
 void avx2_init_linear(struct kernels *k);
 void avx2_init_float(struct kernels *k);

@@ -8,12 +8,23 @@
  *     8 bits: codes are signed, so |code| (up to 128) meets sign(code) * x: 2 * 128 * 127 = 32512, no addition in int16
  * vpmaddwd by ones then widens to int32.
  *
- * A block is unpacked into eight registers and used for every token of a stripe; the accumulators wait in L1. */
+ * Several tokens: issue slots are the limit, so activations are spread over the lanes once per call and batch of groups, into a
+ * panel that stays in L1, and then enter vpmaddubsw, vpaddd and fma as memory operands: 22 instructions for 8 rows x 32 k where
+ * broadcasting each quad anew takes 31. A block is unpacked into eight registers and meets every token of the panel; the
+ * accumulators of the batch wait in the scratch. One token: a stream over the weights, broadcasting. */
 #include "kernel/avx2/avx2.h"
 #include <immintrin.h>
 #include <string.h>
 
-enum { STRIPE = 32 };
+enum { CHUNK = 4, BATCH = 32, ENTRY = 256 + 96, ENTRY_WIDE = 512 + 96, PANEL_ENTRIES = 64 };
+
+/* One token's share of one block in the panel: quads over 8 lanes (hi, then lo when wide), then three vectors of equal lanes: dx,
+ * and what the format adds: xs, or what the zero point subtracts. */
+struct entry256 {
+    const int8_t *hi, *lo;
+    const float *dx, *xs;
+    const int32_t *z0, *z1;
+};
 
 struct half256 { /* one block of eight rows, ready to multiply */
     __m256i q[8];
@@ -99,7 +110,8 @@ AVX2_INLINE void unpack_k_scales(uint8_t s[256], const uint8_t *head)
     }
 }
 
-AVX2_INLINE void load_unit(struct unit256 *u, const uint8_t *head, const struct kernel_format *f)
+/* Blocks [b0, b0 + nb) of a unit of eight, or the only one. */
+AVX2_INLINE void load_unit(struct unit256 *u, const uint8_t *head, int b0, int nb, const struct kernel_format *f)
 {
     uint8_t s[256];
     bool k = f->minimum && f->blocks == 8;
@@ -108,7 +120,7 @@ AVX2_INLINE void load_unit(struct unit256 *u, const uint8_t *head, const struct 
     for (int h = 0; h < 16; h += 8) {
         __m256 d = load_half(head + 2 * h), m = f->minimum ? load_half(head + 32 + 2 * h) : _mm256_setzero_ps();
         __m256 neg = _mm256_sub_ps(_mm256_setzero_ps(), m);
-        for (int b = 0; b < (k ? 8 : 1); b++) {
+        for (int b = k ? b0 : 0; b < (k ? b0 + nb : 1); b++) {
             _mm256_storeu_ps(u->d[b] + h, k ? _mm256_mul_ps(d, bytes_ps(s + 16 * b + h)) : d);
             if (f->minimum)
                 _mm256_storeu_ps(u->m[b] + h, k ? _mm256_mul_ps(neg, bytes_ps(s + 128 + 16 * b + h)) : m);
@@ -119,7 +131,7 @@ AVX2_INLINE void load_unit(struct unit256 *u, const uint8_t *head, const struct 
 /* Half h (0 or 8: first row) of block b. */
 AVX2_INLINE void load_half_block(struct half256 *w, const struct unit256 *u, const uint8_t *head, int b, int h, const struct kernel_format *f)
 {
-    int own = f->dtype == DT_Q6_K ? 0 : b;
+    int own = f->dtype == DT_Q6_K ? 0 : b; /* one d for all blocks */
     w->d = _mm256_loadu_ps(u->d[own] + h);
     if (f->minimum)
         w->m = _mm256_loadu_ps(u->m[own] + h);
@@ -130,108 +142,182 @@ AVX2_INLINE void load_half_block(struct half256 *w, const struct unit256 *u, con
     load_codes(w->q, head + f->header + (size_t)b * layout_block_bytes(f) + 4 * h, f->bits);
 }
 
-AVX2_INLINE __m256i pair(const struct half256 *w, const int8_t *x, int j)
+/* Quad j for all lanes: spread in the panel already, or broadcast now. */
+AVX2_INLINE __m256i quads(const int8_t *x, int j, bool panel)
 {
-    return _mm256_maddubs_epi16(w->q[j], quad(x + 4 * j));
+    return panel ? load256((const uint8_t *)x + 32 * j) : quad(x + 4 * j);
+}
+
+AVX2_INLINE __m256i pair(const struct half256 *w, const int8_t *x, int j, bool panel)
+{
+    return _mm256_maddubs_epi16(w->q[j], quads(x, j, panel));
 }
 
 /* sum of code * x over half h of a Q6_K block, one plane of activations. */
-AVX2_INLINE __m256i half_sum(const struct half256 *w, const int8_t *x, int h)
+AVX2_INLINE __m256i half_sum(const struct half256 *w, const int8_t *x, int h, bool panel)
 {
     const __m256i ones = _mm256_set1_epi16(1);
-    __m256i a = _mm256_add_epi16(pair(w, x, 4 * h), pair(w, x, 4 * h + 1));
-    __m256i b = _mm256_add_epi16(pair(w, x, 4 * h + 2), pair(w, x, 4 * h + 3));
+    __m256i a = _mm256_add_epi16(pair(w, x, 4 * h, panel), pair(w, x, 4 * h + 1, panel));
+    __m256i b = _mm256_add_epi16(pair(w, x, 4 * h + 2, panel), pair(w, x, 4 * h + 3, panel));
     return _mm256_add_epi32(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones));
 }
 
-/* (float) of the whole sum of one half of a Q6_K block, zero point taken off. */
-AVX2_INLINE __m256 half_total(const struct half256 *w, const struct act_block *a, size_t t, int h, bool wide)
+AVX2_INLINE __m256i quarter(const struct half256 *w, const int8_t *x, int j, bool panel) /* four quads, in int16 */
 {
-    __m256i s = half_sum(w, a->hi + 32 * t, h);
-    if (wide)
-        s = _mm256_add_epi32(_mm256_slli_epi32(s, 7), half_sum(w, a->lo + 32 * t, h));
-    return _mm256_cvtepi32_ps(_mm256_add_epi32(s, _mm256_set1_epi32(h ? a->n1[t] : a->n0[t])));
+    return _mm256_add_epi16(_mm256_add_epi16(pair(w, x, j, panel), pair(w, x, j + 1, panel)),
+                            _mm256_add_epi16(pair(w, x, j + 2, panel), pair(w, x, j + 3, panel)));
 }
 
 /* sum of code * x over the block, one plane of activations. */
-AVX2_INLINE __m256i plane_sum(const struct half256 *w, const int8_t *x, int bits)
+AVX2_INLINE __m256i plane_sum(const struct half256 *w, const int8_t *x, int bits, bool panel)
 {
     const __m256i ones = _mm256_set1_epi16(1);
     if (bits == 8) {
         __m256i s = _mm256_setzero_si256();
         for (int j = 0; j < 8; j++) {
-            __m256i p = _mm256_maddubs_epi16(_mm256_abs_epi8(w->q[j]), _mm256_sign_epi8(quad(x + 4 * j), w->q[j]));
+            __m256i p = _mm256_maddubs_epi16(_mm256_abs_epi8(w->q[j]), _mm256_sign_epi8(quads(x, j, panel), w->q[j]));
             s = _mm256_add_epi32(s, _mm256_madd_epi16(p, ones));
         }
         return s;
     }
-    __m256i a = _mm256_add_epi16(_mm256_add_epi16(pair(w, x, 0), pair(w, x, 1)), _mm256_add_epi16(pair(w, x, 2), pair(w, x, 3)));
-    __m256i b = _mm256_add_epi16(_mm256_add_epi16(pair(w, x, 4), pair(w, x, 5)), _mm256_add_epi16(pair(w, x, 6), pair(w, x, 7)));
+    __m256i a = quarter(w, x, 0, panel), b = quarter(w, x, 4, panel);
     if (bits == 5)
         return _mm256_add_epi32(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones));
     return _mm256_madd_epi16(_mm256_add_epi16(a, b), ones);
 }
 
-/* One token: returns acc with the block added. */
-AVX2_INLINE __m256 total(const struct half256 *w, const struct act_block *a, size_t t, const struct kernel_format *f, bool wide)
+AVX2_INLINE __m256i z_lanes(const int32_t *z, bool panel)
 {
-    __m256i s = plane_sum(w, a->hi + 32 * t, f->bits);
+    return panel ? load256((const uint8_t *)z) : _mm256_set1_epi32(*z);
+}
+
+AVX2_INLINE __m256 f_lanes(const float *v, bool panel)
+{
+    return panel ? _mm256_load_ps(v) : _mm256_set1_ps(*v);
+}
+
+/* (float) of the exact sum of half h of a Q6_K block, zero point taken off. */
+AVX2_INLINE __m256 half_total(const struct half256 *w, const struct entry256 *e, int h, bool wide, bool panel)
+{
+    __m256i s = half_sum(w, e->hi, h, panel);
     if (wide)
-        s = _mm256_add_epi32(_mm256_slli_epi32(s, 7), plane_sum(w, a->lo + 32 * t, f->bits));
-    if (f->zero == 8)
-        s = _mm256_add_epi32(s, _mm256_set1_epi32(a->n8[t]));
-    if (f->zero == 16)
-        s = _mm256_add_epi32(s, _mm256_slli_epi32(_mm256_set1_epi32(a->n8[t]), 1));
+        s = _mm256_add_epi32(_mm256_slli_epi32(s, 7), half_sum(w, e->lo, h, panel));
+    return _mm256_cvtepi32_ps(_mm256_add_epi32(s, z_lanes(h ? e->z1 : e->z0, panel)));
+}
+
+AVX2_INLINE __m256 total(const struct half256 *w, const struct entry256 *e, const struct kernel_format *f, bool wide, bool panel)
+{
+    __m256i s = plane_sum(w, e->hi, f->bits, panel);
+    if (wide)
+        s = _mm256_add_epi32(_mm256_slli_epi32(s, 7), plane_sum(w, e->lo, f->bits, panel));
+    if (f->zero == 8 || f->zero == 16) {
+        __m256i z = z_lanes(e->z0, panel);
+        s = _mm256_add_epi32(s, f->zero == 16 && !panel ? _mm256_slli_epi32(z, 1) : z);
+    }
     return _mm256_cvtepi32_ps(s);
 }
 
 /* One token: returns acc with the block added. */
-AVX2_INLINE __m256 step(__m256 acc, const struct half256 *w, const struct act_block *a, size_t t, const struct kernel_format *f, bool wide)
+AVX2_INLINE __m256 step(__m256 acc, const struct half256 *w, const struct entry256 *e, const struct kernel_format *f, bool wide, bool panel)
 {
     __m256 p;
     if (f->dtype == DT_Q6_K)
-        p = _mm256_fmadd_ps(half_total(w, a, t, 1, wide), w->m, _mm256_mul_ps(half_total(w, a, t, 0, wide), w->d));
+        p = _mm256_fmadd_ps(half_total(w, e, 1, wide, panel), w->m, _mm256_mul_ps(half_total(w, e, 0, wide, panel), w->d));
     else
-        p = _mm256_mul_ps(total(w, a, t, f, wide), w->d);
-    acc = _mm256_fmadd_ps(p, _mm256_set1_ps(a->dx[t]), acc);
+        p = _mm256_mul_ps(total(w, e, f, wide, panel), w->d);
+    acc = _mm256_fmadd_ps(p, f_lanes(e->dx, panel), acc);
     if (f->minimum)
-        acc = _mm256_fmadd_ps(w->m, _mm256_set1_ps(a->xs[t]), acc);
+        acc = _mm256_fmadd_ps(w->m, f_lanes(e->xs, panel), acc);
     return acc;
 }
 
-static void store_rows(const struct linear_args *a, size_t g, size_t t, const float *acc)
+AVX2_INLINE void store_rows(const struct linear_args *a, size_t g, size_t t, const float *acc)
 {
     size_t left = a->n_rows - g * 16, n = left < 16 ? left : 16;
+    const float *bias = a->bias ? a->bias + g * 16 : NULL;
     float *y = a->y + t * a->ldy + g * 16;
-    for (size_t r = 0; r < n; r++)
-        y[r] = a->bias ? acc[r] + a->bias[g * 16 + r] : acc[r];
+    for (size_t r = 0; n == 16 && r < 16; r += 8) {
+        __m256 v = _mm256_loadu_ps(acc + r);
+        _mm256_storeu_ps(y + r, bias ? _mm256_add_ps(v, _mm256_loadu_ps(bias + r)) : v);
+    }
+    for (size_t r = 0; n < 16 && r < n; r++)
+        y[r] = bias ? acc[r] + bias[r] : acc[r];
 }
 
-/* Tokens [ta, tb), at most STRIPE, ta's tile being the first of the stripe. */
-AVX2_INLINE void stripe(const struct linear_args *a, size_t g, size_t ta, size_t tb, const struct kernel_format *f, bool wide)
+AVX2_INLINE struct entry256 panel_entry(const uint8_t *p, bool wide)
 {
-    float acc[STRIPE + 8][16] __attribute__((aligned(32)));
-    const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
-    size_t units = a->k / 32 / (size_t)f->blocks, first = ta & ~(size_t)7;
-    memset(acc, 0, (tb - first) * sizeof *acc);
-    for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
-        struct unit256 unit;
-        load_unit(&unit, w, f);
-        for (int b = 0; b < f->blocks; b++)
-            for (int h = 0; h < 16; h += 8) {
-                struct half256 blk;
-                load_half_block(&blk, &unit, w, b, h, f);
-                for (size_t t = first; t < tb; t += 8) {
-                    const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
-                    size_t i = t < ta ? ta - t : 0, end = tb - t < 8 ? tb - t : 8;
-                    struct act_block x = layout_act(tile, layout_tile_width(a->n_tok, t), u * (size_t)f->blocks + (size_t)b, wide);
-                    for (float *to = acc[t - first + i] + h; i < end; i++, to += 16)
-                        _mm256_store_ps(to, step(_mm256_load_ps(to), &blk, &x, i, f, wide));
-                }
+    const uint8_t *rest = p + (wide ? 512 : 256);
+    return (struct entry256){(const int8_t *)p, (const int8_t *)p + 256, (const float *)(const void *)rest,
+                             (const float *)(const void *)(rest + 32), (const int32_t *)(const void *)(rest + 32),
+                             (const int32_t *)(const void *)(rest + 64)};
+}
+
+AVX2_INLINE void spread_quads(uint8_t *to, const int8_t *x)
+{
+    for (int j = 0; j < 8; j++)
+        _mm256_store_si256((__m256i *)(void *)(to + 32 * j), quad(x + 4 * j));
+}
+
+/* Token t of the call, block b -> its entry. */
+AVX2_INLINE void spread(uint8_t *to, const struct linear_args *a, size_t t, size_t b, const struct kernel_format *f, bool wide)
+{
+    const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
+    struct act_block x = layout_act(tile, layout_tile_width(a->n_tok, t), b, wide);
+    size_t i = t % 8;
+    spread_quads(to, x.hi + 32 * i);
+    if (wide)
+        spread_quads(to + 256, x.lo + 32 * i);
+    to += wide ? 512 : 256;
+    _mm256_store_ps((float *)(void *)to, _mm256_set1_ps(x.dx[i]));
+    if (f->minimum)
+        _mm256_store_ps((float *)(void *)(to + 32), _mm256_set1_ps(x.xs[i]));
+    else
+        _mm256_store_si256((__m256i *)(void *)(to + 32), _mm256_set1_epi32(f->dtype == DT_Q6_K ? x.n0[i] : x.n8[i] * (f->zero / 8)));
+    if (f->dtype == DT_Q6_K)
+        _mm256_store_si256((__m256i *)(void *)(to + 64), _mm256_set1_epi32(x.n1[i]));
+}
+
+/* Blocks [b0, b0 + nb) of one group times the panel's n tokens. */
+AVX2_INLINE void chunk_mul(float *acc, const uint8_t *panel, const uint8_t *group, size_t b0, size_t nb, size_t n, const struct kernel_format *f,
+                           bool wide)
+{
+    struct unit256 unit;
+    for (size_t b = b0; b < b0 + nb; b++) {
+        const uint8_t *head = group + b / (size_t)f->blocks * layout_unit_bytes(f);
+        int own = (int)(b % (size_t)f->blocks);
+        if (f->blocks == 1 || b == b0)
+            load_unit(&unit, head, own, CHUNK, f);
+        for (int h = 0; h < 16; h += 8) {
+            struct half256 blk;
+            load_half_block(&blk, &unit, head, own, h, f);
+            const uint8_t *p = panel + (b - b0) * n * (wide ? ENTRY_WIDE : ENTRY);
+            float *to = acc + h;
+            for (size_t i = 0; i < n; i++, to += 16, p += wide ? ENTRY_WIDE : ENTRY) {
+                struct entry256 e = panel_entry(p, wide);
+                _mm256_store_ps(to, step(_mm256_load_ps(to), &blk, &e, f, wide, true));
             }
+        }
     }
-    for (size_t t = ta; t < tb; t++)
-        store_rows(a, g, t, acc[t - first]);
+}
+
+/* Groups [g0, g0 + ng), ng <= BATCH, times tokens [t0, t0 + n). */
+AVX2_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, size_t t0, size_t n, const struct kernel_format *f, bool wide)
+{
+    float *acc = a->scratch;
+    uint8_t *panel = (uint8_t *)a->scratch + BATCH * 16 * 64;
+    size_t blocks = a->k / 32, gb = layout_group_bytes(f, a->k);
+    memset(acc, 0, ng * n * 64);
+    for (size_t b = 0; b < blocks; b += CHUNK) {
+        size_t nb = blocks - b < CHUNK ? blocks - b : CHUNK;
+        for (size_t j = 0; j < nb; j++)
+            for (size_t i = 0; i < n; i++)
+                spread(panel + (j * n + i) * (wide ? ENTRY_WIDE : ENTRY), a, t0 + i, b + j, f, wide);
+        for (size_t g = 0; g < ng; g++)
+            chunk_mul(acc + g * n * 16, panel, (const uint8_t *)a->w + (g0 + g) * gb, b, nb, n, f, wide);
+    }
+    for (size_t g = 0; g < ng; g++)
+        for (size_t i = 0; i < n; i++)
+            store_rows(a, g0 + g, t0 + i, acc + (g * n + i) * 16);
 }
 
 /* One token: a stream over the weights. */
@@ -239,39 +325,46 @@ AVX2_INLINE void single(const struct linear_args *a, size_t g, size_t t, const s
 {
     const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
     const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
-    size_t units = a->k / 32 / (size_t)f->blocks, width = layout_tile_width(a->n_tok, t);
-    __m256 acc0 = _mm256_setzero_ps(), acc1 = acc0;
+    size_t units = a->k / 32 / (size_t)f->blocks, width = layout_tile_width(a->n_tok, t), i = t % 8;
+    __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
         struct unit256 unit;
-        load_unit(&unit, w, f);
+        load_unit(&unit, w, 0, 8, f);
         for (int b = 0; b < f->blocks; b++) {
             struct act_block x = layout_act(tile, width, u * (size_t)f->blocks + (size_t)b, wide);
-            struct half256 blk;
-            load_half_block(&blk, &unit, w, b, 0, f);
-            acc0 = step(acc0, &blk, &x, t % 8, f, wide);
-            load_half_block(&blk, &unit, w, b, 8, f);
-            acc1 = step(acc1, &blk, &x, t % 8, f, wide);
+            struct entry256 e = {x.hi + 32 * i, x.lo + 32 * i, x.dx + i, x.xs + i, f->dtype == DT_Q6_K ? x.n0 + i : x.n8 + i, x.n1 + i};
+            for (int h = 0; h < 2; h++) {
+                struct half256 blk;
+                __asm__("" : "+r"(e.hi)); /* else the broadcasts of both halves are merged, and spilled */
+                load_half_block(&blk, &unit, w, b, 8 * h, f);
+                sum[h] = step(sum[h], &blk, &e, f, wide, false);
+            }
         }
     }
     float acc[16];
-    _mm256_storeu_ps(acc, acc0);
-    _mm256_storeu_ps(acc + 8, acc1);
+    _mm256_storeu_ps(acc, sum[0]);
+    _mm256_storeu_ps(acc + 8, sum[1]);
     store_rows(a, g, t, acc);
 }
 
 AVX2_INLINE void mul(const struct linear_args *a, const struct kernel_format *f, bool wide)
 {
+    const size_t most = PANEL_ENTRIES / CHUNK / (wide ? 2 : 1);
     size_t groups = (a->n_rows + 15) / 16, g1 = a->g1 < groups ? a->g1 : groups;
-    for (size_t t = a->t0; t < a->t1;) {
-        size_t end = (t & ~(size_t)7) + STRIPE;
-        end = end < a->t1 ? end : a->t1;
-        for (size_t g = a->g0; g < g1; g++)
-            if (end - t == 1)
+    for (size_t t = a->t0, n; t < a->t1; t += n) {
+        n = a->t1 - t < most ? a->t1 - t : most;
+        if (n == 1)
+            for (size_t g = a->g0; g < g1; g++)
                 single(a, g, t, f, wide);
-            else
-                stripe(a, g, t, end, f, wide);
-        t = end;
+        else
+            for (size_t g = a->g0; g < g1; g += BATCH)
+                batch_mul(a, g, g1 - g < BATCH ? g1 - g : BATCH, t, n, f, wide);
     }
+}
+
+size_t avx2_linear_scratch(void)
+{
+    return BATCH * 16 * 64 + PANEL_ENTRIES * ENTRY;
 }
 
 #define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
