@@ -13,6 +13,11 @@ function skip(name, why) {
   console.log(`skip ${name}: ${why}`);
 }
 
+function fail(name, e) {
+  count.failed++;
+  console.log(`FAIL ${name}\n     ${String(e.stack ?? e).split('\n').slice(0, 8).join('\n     ')}`);
+}
+
 class Skip extends Error {}
 
 /* Runs one test; it fails by throwing and is skipped by throwing Skip. The time limit only catches a hang. */
@@ -28,8 +33,7 @@ async function test(name, fn, limit = 120000) {
     console.log(`ok   ${name}`);
   } catch (e) {
     if (e instanceof Skip) return skip(name, e.message);
-    count.failed++;
-    console.log(`FAIL ${name}\n     ${String(e.stack ?? e).split('\n').slice(0, 8).join('\n     ')}`);
+    fail(name, e);
   } finally {
     clearTimeout(timer);
   }
@@ -116,4 +120,4 @@ async function startServer(files, extra = []) {
   return { url, stop, output: () => text };
 }
 
-module.exports = { Skip, check, equal, fetchModels, findChromium, findPlaywright, finish, launch, skip, startServer, test, until };
+module.exports = { Skip, check, equal, fail, fetchModels, findChromium, findPlaywright, finish, launch, skip, startServer, test, until };

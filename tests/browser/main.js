@@ -1,7 +1,7 @@
 /* main.js: the order of the browser tests. Each file exports (browser, url, start) => promise; start(options) gives a server of
  * the test's own, or is null. */
 'use strict';
-const { fetchModels, findChromium, findPlaywright, finish, launch, skip, startServer } = require('./harness.js');
+const { fail, fetchModels, findChromium, findPlaywright, finish, launch, skip, startServer } = require('./harness.js');
 
 const SUITES = ['./test_load.js', './test_render.js', './test_chat.js', './test_history.js', './test_models.js', './test_errors.js', './test_access.js'];
 
@@ -31,10 +31,4 @@ async function main() {
   return undefined;
 }
 
-main().catch((e) => {
-  console.log(`FAIL browser\n     ${e.stack ?? e}`);
-  return 1;
-}).then((bad) => {
-  finish();
-  if (bad === 1) process.exitCode = 1;
-});
+main().catch((e) => fail('browser', e)).then(finish);
