@@ -156,19 +156,19 @@ struct split_rule {
     const char *names[8];
     size_t (*part)(struct text t, size_t i); /* end of the independent part that begins at i */
     size_t (*word)(struct text t, size_t i); /* end of the word that begins at i */
-    bool nfc, whole_words;
+    unsigned flags;                          /* enum split_flags */
 };
 
 static const struct split_rule rules[] = {
-    {{"gpt-2", "gpt2", "default", "phi-2", "olmo", "jina-v2-code"}, part_all, word_gpt2, false, false},
-    {{"smollm", "starcoder", "refact", "command-r", "codeshell"}, part_digits, word_gpt2, false, false},
-    {{"qwen2", "deepseek-r1-qwen"}, part_all, word_qwen2, true, false},
-    {{"stablelm2"}, part_all, word_qwen2, false, false},
-    {{"llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "dbrx", "smaug-bpe"},
+    {{"gpt-2", "gpt2", "default", "phi-2", "olmo", "jina-v2-code"}, part_all, word_gpt2, 0},
+    {{"smollm", "starcoder", "refact", "command-r", "codeshell"}, part_digits, word_gpt2, 0},
+    {{"qwen2", "deepseek-r1-qwen"}, part_all, word_qwen2, SPLIT_NFC},
+    {{"stablelm2"}, part_all, word_qwen2, 0},
+    {{"llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral"},
      part_all,
      word_llama_bpe,
-     false,
-     true},
+     SPLIT_WHOLE_WORDS | SPLIT_BOS},
+    {{"dbrx", "smaug-bpe"}, part_all, word_llama_bpe, 0},
 };
 
 const struct split_rule *split_find(const char *name, size_t n)
@@ -180,14 +180,9 @@ const struct split_rule *split_find(const char *name, size_t n)
     return NULL;
 }
 
-bool split_nfc(const struct split_rule *r)
+unsigned split_flags(const struct split_rule *r)
 {
-    return r->nfc;
-}
-
-bool split_whole_words(const struct split_rule *r)
-{
-    return r->whole_words;
+    return r->flags;
 }
 
 void split_init(struct split *p, const struct split_rule *r, const char *s, size_t n)

@@ -8,8 +8,12 @@ struct split_rule;
 
 /* By the name in tokenizer.ggml.pre; NULL if unknown. */
 const struct split_rule *split_find(const char *name, size_t n);
-bool split_nfc(const struct split_rule *r);         /* the model's own tokeniser normalises to NFC first */
-bool split_whole_words(const struct split_rule *r); /* a word that is a token stays whole, whatever the merges say */
+enum split_flags {
+    SPLIT_NFC = 1,         /* the model's own tokeniser normalises to NFC first */
+    SPLIT_WHOLE_WORDS = 2, /* a word that is a token stays whole, whatever the merges say */
+    SPLIT_BOS = 4          /* texts begin with BOS unless the file says otherwise */
+};
+unsigned split_flags(const struct split_rule *r);
 
 struct split {
     const struct split_rule *rule;

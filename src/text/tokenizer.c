@@ -134,11 +134,12 @@ static int load(struct tokenizer *t, const struct model_file *f, struct err *e)
         return rc;
     if ((rc = bpe_load(&t->bpe, &t->vocab, f, e)))
         return rc;
-    t->bpe.whole_words = byte_level && split_whole_words(t->rule);
+    t->bpe.whole_words = byte_level && (split_flags(t->rule) & SPLIT_WHOLE_WORDS);
     if ((rc = load_ends(t, f, e)))
         return rc;
     /* what the formats' own tools assume when a file does not say */
-    t->space_prefix = t->add_bos = sentencepiece;
+    t->space_prefix = sentencepiece;
+    t->add_bos = sentencepiece || (split_flags(t->rule) & SPLIT_BOS);
     if ((rc = optional_bool(f, "tokenizer.ggml.add_space_prefix", &t->space_prefix, e)))
         return rc;
     if ((rc = optional_bool(f, "tokenizer.ggml.add_bos_token", &t->add_bos, e)))
@@ -247,7 +248,7 @@ static bool is_ascii(const char *s, size_t n)
 static int encode_words(struct encoder *c, const char *s, size_t n)
 {
     const struct split_rule *rule = c->t->rule;
-    if (split_nfc(rule) && !is_ascii(s, n)) {
+    if ((split_flags(rule) & SPLIT_NFC) && !is_ascii(s, n)) {
         buf_reset(&c->norm);
         utf8_nfc(s, n, &c->norm);
         if (c->norm.failed)
