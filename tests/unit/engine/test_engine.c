@@ -1,5 +1,6 @@
 /* The engine from outside: what requests are refused, how they end, what happens when memory is short, when callers leave,
- * when a model is loaded that does not fit. Arguments: two tiny model files. */
+ * when a model is loaded that does not fit. Arguments: two tiny model files and one
+ * with a context of 192. */
 #include "base/mem.h"
 #include "fixture.h"
 #include <math.h>
@@ -7,7 +8,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-static const char *path_a, *path_b;
+static const char *path_a, *path_b, *path_short;
 static const struct engine_opts basic = {.n_threads = 1, .cpu_mask = ~0u, .prefill_chunk = 64};
 
 static void nap_ms(long ms)
@@ -152,12 +153,23 @@ static void ends(void)
     CHECK(ev.finish == FINISH_LENGTH && ev.stats.n_output == 12);
     request_free(r);
 
-    a.max_tokens = 1000; /* clipped to the context */
-    r = go(&rig, a, 5, rig.n_ctx - 7);
-    ev = end_of(r);
+    CHECK_INT(engine_model_running(rig.model), 0);
+    rig_close(&rig);
+}
+
+static void answers_end_at_the_context(void)
+{
+    struct rig rig;
+    if (rig_open(&rig, path_short, basic, (size_t)1 << 30) < 0) {
+        CHECK(0);
+        return;
+    }
+    CHECK_INT(rig.n_ctx, 192);
+    struct request_args a = args_of(&rig, NULL, 0, 1000);
+    struct request *r = go(&rig, a, 5, rig.n_ctx - 7);
+    struct event ev = end_of(r);
     CHECK(ev.finish == FINISH_LENGTH && ev.stats.n_output == 7);
     request_free(r);
-    CHECK_INT(engine_model_running(rig.model), 0);
     rig_close(&rig);
 }
 
@@ -319,13 +331,14 @@ static void loads_are_all_or_nothing(void)
     CHECK_INT(engine_model_load(rig.engine, &load, &m, &e), ERR_NOMEM);
     CHECK_INT(ledger_used(rig.ledger), before);
     CHECK_INT(ledger_set_ceiling(rig.ledger, (size_t)1 << 30, NULL), 0);
-    struct request_args a = args_of(&rig, NULL, 0, 400); /* a load may not take what a running request was promised */
-    struct request *r = go(&rig, a, 1, 1600);
+    struct request_args a = args_of(&rig, NULL, 0, 1900); /* a load may not take what a running request was promised */
+    struct request *r = go(&rig, a, 1, 100);
     struct event ev;
     CHECK_INT(request_next(r, &ev, -1), 1);
     CHECK_INT(ledger_set_ceiling(rig.ledger, ledger_used(rig.ledger) + 2000000, NULL), 0);
     int rc = engine_model_load(rig.engine, &load, &m, &e);
     CHECK_INT(rc, ERR_NOMEM);
+    request_cancel(r);
     CHECK_INT(end_of(r).type, EVENT_DONE);
     request_free(r);
     CHECK(m == NULL);
@@ -519,12 +532,14 @@ static void stress(void)
 
 int main(int argc, char **argv)
 {
-    if (argc < 3)
+    if (argc < 4)
         return 1;
     path_a = argv[1];
     path_b = argv[2];
+    path_short = argv[3];
     RUN(refusals);
     RUN(ends);
+    RUN(answers_end_at_the_context);
     RUN(cancelled_in_every_phase);
     RUN(queue_is_bounded);
     RUN(short_of_memory);
