@@ -228,7 +228,9 @@ static struct jv f_center(struct jinja *j, struct jv v, const struct jinja_args 
 {
     v = jv_to_str(j, v);
     int64_t width = jinja_arg_int(j, a, 0, "width", 80), have = j->rc ? 0 : (int64_t)jv_chars(v.u.s);
-    if (j->rc || have >= width || width > JINJA_MAX_OUTPUT)
+    if (width > JINJA_MAX_RANGE)
+        return jinja_fail(j, ERR_LIMIT, "padded to more than %d characters", JINJA_MAX_RANGE);
+    if (j->rc || have >= width)
         return v;
     int64_t pad = width - have, left = pad / 2 + (pad & width & 1);
     struct jinja_out o = {0};

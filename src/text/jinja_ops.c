@@ -89,6 +89,9 @@ static struct jv float_op(struct jinja *j, int op, double a, double b)
 
 static struct jv repeat(struct jinja *j, struct jv v, int64_t n)
 {
+    size_t len = v.type == JV_STR ? v.u.s->n : v.u.l->n * sizeof v;
+    if (n > 0 && len > JINJA_MAX_OUTPUT / (uint64_t)n)
+        return jinja_fail(j, ERR_LIMIT, "repeated to more than %d MB", JINJA_MAX_OUTPUT >> 20);
     struct jinja_out o = {0};
     if (v.type == JV_STR) {
         for (int64_t i = 0; i < n && v.u.s->n && !j->rc; i++)

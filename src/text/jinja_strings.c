@@ -335,6 +335,8 @@ static struct jv pad(struct jinja *j, struct jv v, const struct jinja_args *a, b
     int64_t width = jinja_arg_int(j, a, 0, NULL, 0), have = (int64_t)jv_chars(v.u.s);
     const struct jv_str *fill = jinja_arg_str(j, a, 1, NULL), space = {" ", 1, NULL, true};
     struct jinja_out o = {0};
+    if (width > JINJA_MAX_RANGE)
+        return jinja_fail(j, ERR_LIMIT, "padded to more than %d characters", JINJA_MAX_RANGE);
     if (!fill)
         fill = &space;
     if (!left)
