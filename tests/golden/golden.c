@@ -204,9 +204,9 @@ int main(int argc, char **argv)
     struct err e = {0};
     char *bytes;
     size_t len;
-    struct ledger *l;
-    struct engine *g;
-    struct engine_model *m;
+    struct ledger *l = NULL;
+    struct engine *g = NULL;
+    struct engine_model *m = NULL;
     if (fs_read_all(o.golden, 64u << 20, &bytes, &len, &e) || ledger_new(&l, 0, &e) ||
         engine_new(&g, &(struct engine_opts){.ledger = l, .cpu_mask = o.mask}, &e) ||
         engine_model_load(g, &(struct engine_load){.path = o.model, .name = "golden"}, &m, &e))
