@@ -107,7 +107,7 @@ def broken_http():
                      b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nx", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]:
             c = s.raw(data)
             c.shutdown(socket.SHUT_WR)
-            c.settimeout(20)
+            c.settimeout(3)
             got = b""
             try:
                 while True:

@@ -35,8 +35,8 @@ def sixty_four_clients_each_get_the_answer_they_get_alone():
 
 @test
 def models_load_on_demand_and_leave_on_request():
-    with Server() as s:
-        install(s, chatty(), "alpha:1")
+    with Server(chatty()) as s:
+        install(s, tiny("alpha", "--family", "llama", "--template", "default", "--seed", "3"), "alpha:1")
         install(s, tiny("beta", "--family", "qwen2", "--template", "default", "--seed", "9"), "beta:1")
         names = {m["id"] for m in s.get("/v1/models").json["data"]}
         assert names >= {"alpha:1", "beta:1"}, names
@@ -45,7 +45,7 @@ def models_load_on_demand_and_leave_on_request():
         answers = together([lambda n=n: s.chat("hello", model=n)["model"] for n in ("alpha:1", "beta:1") * 8])
         assert sorted(answers) == ["alpha:1"] * 8 + ["beta:1"] * 8
         assert s.post("/api/load", {"model": "alpha:1"}).json["state"] == "ready"
-        assert {m["name"] for m in s.status()["models"] if m["state"] == "ready"} == {"alpha:1", "beta:1"}
+        assert {m["name"] for m in s.status()["models"] if m["state"] == "ready"} == {"alpha:1", "beta:1", s.model}
         assert wait_for(s.idle)
         r = s.post("/api/unload", {"model": "alpha:1"})
         assert r.status == 200, r.body
