@@ -44,7 +44,7 @@ int special_load(struct special *s, const struct vocab *v, struct err *e)
     for (uint32_t i = 0; i < v->n; i++) {
         const char *p;
         size_t len = is_added(v->type[i]) ? vocab_text(v, (int32_t)i, &p) : 0;
-        if (len)
+        if (len && len <= VOCAB_MAX_MATCH)
             list[k++] = (struct entry){p, len, (int32_t)i};
     }
     qsort(list, k, sizeof *list, entry_cmp);

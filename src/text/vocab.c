@@ -182,7 +182,7 @@ static int index_new(struct vocab *v, struct err *e)
             return err_set(e, ERR_FORMAT, "the vocabulary's texts collide (at token %u)", i);
         if (slot->id < 0)
             *slot = (struct vocab_slot){h, (int32_t)i};
-        if ((VOCAB_BIT(v->type[i]) & VOCAB_PLAIN) && n > v->max_len)
+        if ((VOCAB_BIT(v->type[i]) & VOCAB_PLAIN) && n > v->max_len && n <= VOCAB_MAX_MATCH)
             v->max_len = (uint32_t)n;
     }
     return 0;

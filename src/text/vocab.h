@@ -18,6 +18,9 @@ enum vocab_type { /* numbers of tokenizer.ggml.token_type */
 #define VOCAB_BIT(type) (1u << (type))
 #define VOCAB_PLAIN     (VOCAB_BIT(VOCAB_NORMAL) | VOCAB_BIT(VOCAB_USER)) /* what merging may make */
 
+/* Longer tokens are shown, but never found in text: a file made of them would make every encoding slow. */
+enum { VOCAB_MAX_MATCH = 1024 };
+
 struct vocab_strings {
     char *data;
     uint32_t *off; /* [n + 1] */
