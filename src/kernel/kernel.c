@@ -6,6 +6,8 @@
 #if defined(__x86_64__)
 #include "kernel/avx2/avx2.h"
 #include "kernel/avx512/avx512.h"
+#elif defined(__aarch64__)
+#include "kernel/neon/neon.h"
 #endif
 #include <string.h>
 
@@ -18,6 +20,8 @@ static const struct {
 #if defined(__x86_64__)
     {"avx2", CPU_AVX2, avx2_init},
     {"avx512", CPU_AVX512, avx512_init},
+#elif defined(__aarch64__)
+    {"neon", CPU_NEON | CPU_DOTPROD, neon_init},
 #endif
 };
 enum { N_LEVELS = sizeof LEVELS / sizeof *LEVELS };

@@ -22,7 +22,10 @@ struct check {
     const struct kernels *ref, *k;
     struct random *r;
     int entry; /* for linear: the dtype */
+    uint64_t *digest;
 };
+/* Adds the reference's floats to the digest; all NaNs count as one (their sign is the processor's business). */
+void digest_add(const struct check *c, const float *p, size_t n);
 typedef const char *check_fn(const struct check *c);
 check_fn check_linear, check_act, check_attn, check_kv_store, check_rows, check_rope, check_argmax;
 

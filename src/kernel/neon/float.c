@@ -1,0 +1,33 @@
+/* neon/float: F32, F16 and BF16 weights at this level's width. */
+#include "kernel/neon/neon.h"
+#include "kernel/neon/vec.h"
+#include "kernel/simd/float.h"
+
+static void mul_F32(const struct linear_args *a)
+{
+    float_mul(a, DT_F32);
+}
+
+static void mul_F16(const struct linear_args *a)
+{
+    float_mul(a, DT_F16);
+}
+
+static void mul_BF16(const struct linear_args *a)
+{
+    float_mul(a, DT_BF16);
+}
+
+static size_t linear_scratch(size_t k, size_t n_tok)
+{
+    (void)n_tok;
+    return float_scratch(k);
+}
+
+void neon_init_float(struct kernels *k)
+{
+    k->linear[DT_F32].mul = mul_F32;
+    k->linear[DT_F16].mul = mul_F16;
+    k->linear[DT_BF16].mul = mul_BF16;
+    k->linear_scratch = linear_scratch;
+}
