@@ -195,7 +195,7 @@ static int refuse_unsupported(struct params *q, struct problem *p)
             return problem_set(p, 400, "unsupported", never[i], "%s is not supported yet", never[i]);
     if ((v = get(o, "modalities")))
         cJSON_ArrayForEach(t, v) if (!cJSON_IsString(t) || strcmp(t->valuestring, "text") != 0)
-            return problem_set(p, 400, "unsupported", "modalities", "only the modality \"text\" is supported");
+            return problem_set(p, 400, "unsupported", "modalities", "modalities: only \"text\" is supported");
     return 0;
 }
 

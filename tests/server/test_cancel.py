@@ -108,7 +108,7 @@ def memory_comes_back():
         s.chat("warm")
         before = s.status()["memory"]["used"]
         for _ in range(5):
-            c = s.raw_post("/v1/completions", {"prompt": "x" * 2000, "max_tokens": 4000, "ignore_eos": True, "stream": True})
+            c = s.raw_post("/v1/completions", {"prompt": "x" * 300, "max_tokens": 3000, "ignore_eos": True, "stream": True})
             c.recv(10)
             leave(c, "close")
         assert wait_for(s.idle, 60)
