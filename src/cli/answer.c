@@ -50,7 +50,9 @@ static int open_local(struct answer_source *s, const struct answer_where *w, con
                             .threads = w->threads,
                             .cpu_mask = w->cpu_mask,
                             .precise = w->precise};
+    cli_hold_interrupt(true);
     int r = hearth_open(&s->h, &o, e);
+    cli_hold_interrupt(false);
     if (r)
         return r;
     struct loading l = {.name = w->model, .started = clock_s()};

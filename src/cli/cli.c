@@ -54,6 +54,15 @@ void cli_clear_interrupt(void)
     interrupts = 0;
 }
 
+void cli_hold_interrupt(bool hold)
+{
+    sigset_t s;
+    sigemptyset(&s);
+    sigaddset(&s, SIGINT);
+    sigaddset(&s, SIGTERM);
+    pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &s, NULL);
+}
+
 int cli_cpu_mask(const char *option, const char **name, unsigned *mask, struct err *e)
 {
     const char *s = option ? option : getenv("HEARTH_CPU_MASK");

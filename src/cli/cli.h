@@ -30,6 +30,9 @@ int cli_fail(const struct err *e);
 void cli_catch_interrupt(void);
 bool cli_interrupted(void);
 void cli_clear_interrupt(void);
+/* Holds the two signals back (they arrive at the release), or lets them come. Threads started meanwhile never get them: a
+ * signal must end the main thread's wait, and only the thread that gets it is woken. */
+void cli_hold_interrupt(bool hold);
 
 /* --cpu-mask, else $HEARTH_CPU_MASK, else NULL (all): checked, so that a typing error is not "all". */
 int cli_cpu_mask(const char *option, const char **name, unsigned *mask, struct err *e);

@@ -151,7 +151,9 @@ static int serve(struct hearth *h, const struct values *v, const struct api_opts
 {
     struct api *api;
     struct err e = {0};
-    if (api_start(&api, h, o, &e))
+    int r = api_start(&api, h, o, &e);
+    cli_hold_interrupt(false);
+    if (r)
         return cli_fail(&e);
     const char *url = api_url(api);
     printf("Hearth is up: %s\n", url);
@@ -164,7 +166,7 @@ static int serve(struct hearth *h, const struct values *v, const struct api_opts
     out_progress_init(&w.bar, false);
     while (!cli_interrupted()) {
         watch_loads(&w, h);
-        poll(NULL, 0, TICK_MS); /* a signal may arrive on another thread: so no longer wait */
+        poll(NULL, 0, TICK_MS); /* a signal ends it; one that came just before waits no longer than this */
     }
     out_progress_end(&w.bar);
     fprintf(stderr, "hearth: shutting down\n");
@@ -205,6 +207,7 @@ int cmd_up(const struct command *c, int argc, char **argv)
                              .threads = v.threads,
                              .cpu_mask = mask_name,
                              .precise = v.precise};
+    cli_hold_interrupt(true);
     if (hearth_open(&h, &ho, &e)) {
         code = cli_fail(&e);
         goto done;

@@ -1,15 +1,21 @@
-/* line: see line.h. libedit does the editing; Ctrl-C ends its read, because the handler was set without SA_RESTART. */
+/* line: see line.h. libedit does the editing; its reads go through line_char, which waits for a key and a signal in one
+ * step: a Ctrl-C between the prompt and the read would otherwise wait for the next key. */
 #include "cli/line.h"
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include <errno.h>
 #include <histedit.h>
 #include <langinfo.h>
 #include <locale.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+#include <wchar.h>
 
 enum { HISTORY_LINES = 1000 };
 
@@ -25,6 +31,33 @@ static char *prompt_of(EditLine *el)
     struct line_reader *l = NULL;
     el_get(el, EL_CLIENTDATA, &l);
     return (char *)l->prompt;
+}
+
+static int line_char(EditLine *el, wchar_t *out)
+{
+    mbstate_t state;
+    sigset_t open;
+    memset(&state, 0, sizeof state);
+    pthread_sigmask(SIG_SETMASK, NULL, &open);
+    sigdelset(&open, SIGINT);
+    sigdelset(&open, SIGTERM);
+    (void)el;
+    for (;;) {
+        struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+        char c;
+        if (cli_interrupted() || (ppoll(&p, 1, NULL, &open) < 0 && errno == EINTR && cli_interrupted()))
+            return -1;
+        if (!p.revents)
+            continue;
+        ssize_t n = read(STDIN_FILENO, &c, 1);
+        if (n <= 0)
+            return (int)n;
+        size_t r = mbrtowc(out, &c, 1, &state);
+        if (r == (size_t)-1) /* no UTF-8: drop it and start over */
+            memset(&state, 0, sizeof state);
+        else if (r != (size_t)-2)
+            return 1;
+    }
 }
 
 static void use_utf8(void)
@@ -61,6 +94,7 @@ int line_open(struct line_reader **out, const char *data_dir, struct err *e)
     el_set(l->el, EL_CLIENTDATA, l);
     el_set(l->el, EL_PROMPT, prompt_of);
     el_set(l->el, EL_EDITOR, "emacs");
+    el_set(l->el, EL_GETCFN, line_char);
     el_set(l->el, EL_HIST, history, l->history);
     el_source(l->el, NULL); /* the user's ~/.editrc */
     *out = l;
@@ -73,7 +107,9 @@ static char *read_one(struct line_reader *l, const char *prompt, bool *interrupt
     int n = 0;
     l->prompt = prompt;
     el_resize(l->el); /* the window may have another size by now */
+    cli_hold_interrupt(true);
     const char *s = el_gets(l->el, &n);
+    cli_hold_interrupt(false);
     *interrupted = cli_interrupted();
     cli_clear_interrupt();
     if (*interrupted || !s || n <= 0) {
