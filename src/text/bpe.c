@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define BPE_NONE UINT64_MAX
-enum { SHORT_WORD = 32, MAX_WORD = 1 << 30 };
+enum { SHORT_WORD = 32, MAX_WORD = 4 << 20 /* about 100 bytes of scratch each */ };
 
 struct bpe_entry {
     uint64_t key;

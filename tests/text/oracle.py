@@ -130,6 +130,10 @@ class Tool:
         n = int(line.split()[1])
         return self.p.stdout.read(n).decode("utf-8", "surrogatepass"), self.p.stdout.read(n)
 
+    def rows(self):
+        self._send("rows\n")
+        return [tuple(self._line().split()) for _ in range(int(self._line()))]
+
     def close(self):
         self.p.stdin.close()
         return self.p.wait()

@@ -255,6 +255,8 @@ a\n  {# c #}\nb
 {{ l | select('odd') | list }} {{ l | reject('odd') | list }} {{ [0, 1, '', 'a', none] | select | list }} {{ [0, 1, '', 'a', none] | reject | list }} {{ l | select('gt', 1) | list }} {{ l | select('in', [1, 2]) | list }}
 {{ objs | selectattr('v') | map(attribute='name') | list }} {{ objs | selectattr('v', 'defined') | list | length }} {{ objs | selectattr('g', 'equalto', 'p') | map(attribute='name') | list }} {{ objs | rejectattr('g', 'equalto', 'p') | map(attribute='name') | list }} {{ objs | selectattr('v', '>', 1) | list | length }}
 {{ '5' | int }} {{ 'x' | int }} {{ 'x' | int(9) }} {{ '3.7' | int }} {{ 3.9 | int }} {{ '0x1f' | int(base=16) }} {{ ' 12 ' | int }} {{ no | int }} {{ t | int }} {{ '2.5' | float }} {{ 'x' | float }} {{ 'x' | float(1.5) }} {{ 3 | float }} {{ nums | int }}
+{{ html | forceescape }} [{{ d | attr('b') }}] {{ (s | attr('upper'))() }} [{{ s | attr('nope') }}]
+{{ l | select('==', 1) | list }} {{ l | select('!=', 1) | list }} {{ l | select('<', 2) | list }} {{ l | select('lessthan', 2) | list }} {{ l | select('<=', 2) | list }} {{ l | select('>', 2) | list }} {{ l | select('greaterthan', 2) | list }} {{ l | select('>=', 2) | list }}
 {{ 3 | string }}{{ no | string }}{{ l | string }} {{ s | list }} {{ d | list }} {{ (1, 2) | list }}
 {{ 42.55 | round }} {{ 42.55 | round(1) }} {{ 42.55 | round(1, 'floor') }} {{ 42.55 | round(1, 'ceil') }} {{ 2.5 | round }} {{ 3.5 | round }} {{ 42 | round }} {{ -2.5 | round | int }} {{ 1234.5 | round(-2) }}
 {{ -3 | abs }} {{ -2.5 | abs }} {{ [3, 1, 2] | min }} {{ [3, 1, 2] | max }} {{ ls | max }} {{ l | sum }} {{ objs[:2] | sum(attribute='v') }} {{ [1, 2] | sum(start=10) }} {{ el | sum }} [{{ el | max }}]

@@ -6,10 +6,12 @@
  *   render NSRC NCTX\n <source> <context>  -> "ok N\n" <N bytes> <N trust '0'/'1'>  or  "err CODE message\n"
  *   info\n                                 -> "vocab bytes bos eos load_ms eog...\n"
  *   special ID\n                           -> "0\n" or "1\n"
+ *   rows\n                                 -> "K\n", then K lines "filter NAME" or "test NAME": what the engine's tables hold
  *   speed N R\n <N bytes>                  -> "MB/s\n": R encodings of the text, the best
  */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "text/jinja.h"
 #include "text/text.h"
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -103,6 +105,17 @@ static void info(void)
     putchar('\n');
 }
 
+static void rows(void)
+{
+    size_t n_filters, n_tests;
+    const struct jinja_row *filters = jinja_filter_rows(&n_filters), *tests = jinja_test_rows(&n_tests);
+    printf("%zu\n", n_filters + n_tests);
+    for (size_t i = 0; i < n_filters; i++)
+        printf("filter %s\n", filters[i].name);
+    for (size_t i = 0; i < n_tests; i++)
+        printf("test %s\n", tests[i].name);
+}
+
 static void speed(size_t n, int rounds)
 {
     char *s = read_bytes(n);
@@ -144,12 +157,14 @@ int main(int argc, char **argv)
     size_t a = 0, b = 0;
     while (scanf("%15s", op) == 1) {
         bool two = !strcmp(op, "encode") || !strcmp(op, "encodet") || !strcmp(op, "render") || !strcmp(op, "speed");
-        if (strcmp(op, "info") != 0 && scanf("%zu", &a) != 1)
+        if (strcmp(op, "info") != 0 && strcmp(op, "rows") != 0 && scanf("%zu", &a) != 1)
             return 2;
         if (two && (scanf("%zu", &b) != 1 || getchar() != '\n'))
             return 2;
         if (!strcmp(op, "render"))
             render(a, b);
+        else if (!strcmp(op, "rows"))
+            rows();
         else if (!tok)
             return 2;
         else if (!strcmp(op, "encode"))
