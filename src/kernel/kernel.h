@@ -1,6 +1,7 @@
 /* kernel: pure compute on the caller's memory, one thread. No allocation, no threads, no logging, no globals.
  *
- * ref/ (plain C) is the definition of right; every other folder repeats it bit for bit. SIMD lanes are weight ROWS (linear),
+ * ref/ (plain C) is the definition of right; every other folder repeats it bit for bit (simd/ holds the float code that avx2/,
+ * avx512/ and neon/ share, each including it after its own vec.h). SIMD lanes are weight ROWS (linear),
  * KEYS (attention scores) or DIMENSIONS (attention values, elementwise), so each output has one accumulation order over k,
  * whatever the batch, the tile or the thread. Packed layouts are the same for every ISA, so a packed model can be run by
  * any level and kernelcheck compares with memcmp.
@@ -10,7 +11,7 @@
  * rounded to signed 8 bit per 32-group (f32 scale), or, `wide`, to 15 bit as two 8-bit planes. F32/F16/BF16 weights take f32
  * activations. Definition for quantised types, per output row and token, blocks b ascending:
  *     isum = sum q*x (exact integer);  acc = fmaf((float)isum * dw[b], dx[b], acc);  types with a minimum also
- *     acc = fmaf(mw[b], dx[b]*(float)sum(x), acc)   -- exact order: kernel/ref. */
+ *     acc = fmaf(mw[b], dx[b]*(float)sum(x), acc)   -- exact order, and Q6_K's two scales a block: kernel/ref/linear.c. */
 #ifndef HEARTH_KERNEL_H
 #define HEARTH_KERNEL_H
 #include "quant/quant.h"
