@@ -241,6 +241,7 @@ static void logprobs_are_log_softmax(void)
     for (int i = 1; i < 5; i++)
         CHECK(lp[i] >= lp[i + 1] && fabs((double)lp[i] - ((double)logits[top[i - 1]] - log(sum))) < 1e-5);
     float two[2] = {1, 1};
+    w.id = 1;
     sample_logprobs(two, 2, &w, &scratch);
     CHECK(top[2] == -1 && fabs((double)lp[1] + log(2)) < 1e-6);
 }
