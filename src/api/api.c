@@ -190,6 +190,7 @@ int api_start(struct api **out, struct hearth *h, const struct api_opts *o, stru
         return rc;
     }
     loader_name_presets(a);
+    a->budget = (struct json_budget){on_reserve, on_release, a};
     rc = pump_start(a, e);
     if (!rc)
         rc = listen_now(a, o, e);

@@ -34,16 +34,16 @@
 
 struct api;
 struct api_opts {
-    const char *host;                 /* NULL: loopback, 127.0.0.1 and ::1; anything else but loopback demands api_key */
-    int port;                         /* 0: any free one */
-    const char *api_key;              /* NULL: none asked for */
+    const char *host;    /* NULL: loopback, 127.0.0.1 and ::1; anything else but loopback demands api_key */
+    int port;            /* 0: any free one */
+    const char *api_key; /* NULL: none asked for */
     const char *const *allow_origins; /* further origins that may call from a browser: "https://chat.example" */
     size_t n_allow_origins;
-    const char *const *models;        /* names or paths to load from the start; the first is the default model */
+    const char *const *models; /* names or paths to load from the start; the first is the default model */
     size_t n_models;
-    size_t body_max;                  /* bytes of one request's body; 0: 32 MiB */
-    int max_connections;              /* 0: 512 */
-    int stall_s;                      /* a client that reads nothing for so long is dropped; 0: 30 */
+    size_t body_max;     /* bytes of one request's body; 0: 32 MiB */
+    int max_connections; /* 0: 512 */
+    int stall_s;         /* a client that reads nothing for so long is dropped; 0: 30 */
 };
 /* Listens when it returns; models load in the background (a failure is logged and tried again by the next request for it). */
 int api_start(struct api **out, struct hearth *h, const struct api_opts *o, struct err *e);

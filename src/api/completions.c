@@ -96,7 +96,7 @@ const struct gen_shape completion_shape = {
 
 enum route_result completions_post(struct api *a, struct http_req *r)
 {
-    struct params q;
+    struct params q = {.budget = &a->budget};
     struct problem p;
     size_t n;
     const char *body = http_body(r, &n);

@@ -229,10 +229,14 @@ bool gen_work(struct gen *g, uint64_t now_ns)
     (void)now_ns;
     bool gone = atomic_load(&g->gone);
     switch ((enum gen_phase)atomic_load(&g->phase)) {
-    case GEN_LOADING: return gone && loader_abandon(g->a, &g->wait);
-    case GEN_STARTING: return false; /* the worker sees that the client left */
-    case GEN_RUNNING: return gone || run(g);
-    case GEN_FAILED: return told(g, &g->problem);
+    case GEN_LOADING:
+        return gone && loader_abandon(g->a, &g->wait);
+    case GEN_STARTING:
+        return false; /* the worker sees that the client left */
+    case GEN_RUNNING:
+        return gone || run(g);
+    case GEN_FAILED:
+        return told(g, &g->problem);
     case GEN_ANSWERED:
         if (!gone)
             reply_json(g->a, g->r, 200, &g->answer);

@@ -275,11 +275,13 @@ int json_check(const char *text, size_t n, struct json_facts *facts, struct err 
     return err_set(e, c.code, "the body is not valid JSON: line %zu, column %zu: %s", line, column, c.why);
 }
 
-int json_read(const char *text, size_t n, struct json_facts *facts, cJSON **root, struct err *e)
+size_t json_tree_bytes(size_t n_values, size_t n)
 {
-    int rc = json_check(text, n, facts, e);
-    if (rc)
-        return rc;
+    return n_values * (sizeof(cJSON) + 2 * sizeof(void *)) + 3 * n;
+}
+
+int json_read(const char *text, size_t n, cJSON **root, struct err *e)
+{
     cJSON *v = cJSON_ParseWithLength(text, n);
     if (!v)
         return err_set(e, ERR_NOMEM, "no memory to read the body");

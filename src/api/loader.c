@@ -64,7 +64,8 @@ static struct load_wait *close_load(struct load *ld, int rc)
     struct loader *l = &ld->a->loader;
     pthread_mutex_lock(&l->mu);
     struct load_wait *waits = ld->waits;
-    if (rc == ERR_CANCELLED && waits && !atomic_load(&ld->a->stopping)) { /* somebody came while it was being given up */
+    if (rc == ERR_CANCELLED && waits &&
+        !atomic_load(&ld->a->stopping)) { /* somebody came while it was being given up */
         pthread_mutex_unlock(&l->mu);
         return NULL;
     }
@@ -244,7 +245,8 @@ int loader_resolve(struct api *a, const char *name, char *out, size_t max, struc
     char chosen[512];
     if (!name || !name[0] || !strcmp(name, "default")) {
         if (!loader_default(a, chosen, sizeof chosen))
-            return problem_set(p, 404, "model_not_found", "model", "no model is installed: run `hearth pull smollm2:135m` first");
+            return problem_set(p, 404, "model_not_found", "model",
+                               "no model is installed: run `hearth pull smollm2:135m` first");
         name = chosen;
     }
     if (preset_named(a, name, out, max))
@@ -258,13 +260,16 @@ int loader_resolve(struct api *a, const char *name, char *out, size_t max, struc
         }
     struct store_model s;
     struct err e = {0};
-    int rc = strchr(name, '/') == name ? err_set(&e, ERR_NOTFOUND, "the model \"%.200s\" is not installed", name) : store_find(hearth_store(a->h), name, &s, &e);
-    if (rc == ERR_NOTFOUND || rc == ERR_USAGE || rc == ERR_RANGE || rc == ERR_LIMIT) /* what cannot be a name is no model either */
+    int rc = strchr(name, '/') == name ? err_set(&e, ERR_NOTFOUND, "the model \"%.200s\" is not installed", name)
+                                       : store_find(hearth_store(a->h), name, &s, &e);
+    if (rc == ERR_NOTFOUND || rc == ERR_USAGE || rc == ERR_RANGE ||
+        rc == ERR_LIMIT) /* what cannot be a name is no model either */
         return problem_set(p, 404, "model_not_found", "model", "%s", e.msg);
     if (rc)
         return problem_from(p, &e, "model");
     if (!s.installed)
-        return problem_set(p, 404, "model_not_found", "model", "the model %s is known but not installed: run `hearth pull %s`", s.name, s.name);
+        return problem_set(p, 404, "model_not_found", "model",
+                           "the model %s is known but not installed: run `hearth pull %s`", s.name, s.name);
     snprintf(out, max, "%s", s.name);
     return 0;
 }

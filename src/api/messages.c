@@ -23,11 +23,14 @@ static int write_parts(struct jsonw *w, const cJSON *parts, const struct at *a)
     int rc = 0;
     cJSON_ArrayForEach(part, parts)
     {
-        const cJSON *type = cJSON_GetObjectItemCaseSensitive(part, "type"), *t = cJSON_GetObjectItemCaseSensitive(part, "text");
+        const cJSON *type = cJSON_GetObjectItemCaseSensitive(part, "type"),
+                    *t = cJSON_GetObjectItemCaseSensitive(part, "text");
         if (!cJSON_IsObject(part) || !cJSON_IsString(type)) {
             rc = refuse(a, "invalid_type", "a content part must be an object with a type");
         } else if (strcmp(type->valuestring, "text") != 0) {
-            rc = problem_set(a->p, 400, "unsupported", a->path, "%s: content parts of type \"%.40s\" are not supported yet: only text is", a->path, type->valuestring);
+            rc = problem_set(a->p, 400, "unsupported", a->path,
+                             "%s: content parts of type \"%.40s\" are not supported yet: only text is", a->path,
+                             type->valuestring);
         } else if (!cJSON_IsString(t)) {
             rc = refuse(a, "invalid_type", "a text part must have a text");
         }
@@ -115,8 +118,10 @@ static int write_message(struct jsonw *w, const cJSON *m, const struct at *a)
     while (i < n && strcmp(roles[i], role->valuestring) != 0)
         i++;
     if (i == n)
-        return problem_set(a->p, 400, "invalid_value", a->path, "%s: the role \"%.40s\" is not known", a->path, role->valuestring);
-    const cJSON *content = cJSON_GetObjectItemCaseSensitive(m, "content"), *calls = cJSON_GetObjectItemCaseSensitive(m, "tool_calls");
+        return problem_set(a->p, 400, "invalid_value", a->path, "%s: the role \"%.40s\" is not known", a->path,
+                           role->valuestring);
+    const cJSON *content = cJSON_GetObjectItemCaseSensitive(m, "content"),
+                *calls = cJSON_GetObjectItemCaseSensitive(m, "tool_calls");
     bool assistant = !strcmp(role->valuestring, "assistant");
     if ((!content || cJSON_IsNull(content)) && !assistant)
         return refuse(a, "invalid_value", "content is missing");

@@ -2,7 +2,8 @@
 #include "api/meter.h"
 #include "base/clock.h"
 
-const double meter_bound[METER_BUCKETS] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30, 120};
+const double meter_bound[METER_BUCKETS] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                                           0.25,  0.5,    1,     2.5,  10,    30,   120};
 
 void meter_init(struct meter *m)
 {

@@ -43,13 +43,15 @@ static void write_engine(struct api *a, struct buf *b)
     one(b, "hearth_models_resident", "gauge", "Models in memory.", s.n_models);
     one(b, "hearth_sequences_total", "counter", "Sequences submitted to the engine.", (double)s.requests_total);
     one(b, "hearth_cancelled_total", "counter", "Sequences cancelled.", (double)s.cancelled_total);
-    one(b, "hearth_preempted_total", "counter", "Sequences that gave their memory back and were computed again.", (double)s.preempted_total);
+    one(b, "hearth_preempted_total", "counter", "Sequences that gave their memory back and were computed again.",
+        (double)s.preempted_total);
     one(b, "hearth_prompt_tokens_total", "counter", "Prompt tokens computed.", (double)s.tokens_prompt_total);
     one(b, "hearth_output_tokens_total", "counter", "Tokens generated.", (double)s.tokens_output_total);
     one(b, "hearth_steps_total", "counter", "Steps of the engine.", (double)s.steps_total);
     one(b, "hearth_step_seconds_total", "counter", "Time in steps.", s.step_s_total);
     one(b, "hearth_busy_seconds_total", "counter", "Time the engine had work.", s.busy_s_total);
-    one(b, "hearth_cancel_last_seconds", "gauge", "The last cancelled sequence: from the wish to its release.", s.cancel_last_s);
+    one(b, "hearth_cancel_last_seconds", "gauge", "The last cancelled sequence: from the wish to its release.",
+        s.cancel_last_s);
     one(b, "hearth_cancel_max_seconds", "gauge", "The slowest of these.", s.cancel_max_s);
 }
 
@@ -106,7 +108,8 @@ static void write_histogram(struct buf *b, const char *name, const char *labels,
     buf_printf(b, "%s_bucket{%sle=\"+Inf\"} %" PRIu64 "\n", name, labels, sum);
     size_t n = strlen(labels);
     int keep = n ? (int)n - 1 : 0; /* without the comma */
-    buf_printf(b, "%s_sum%s%.*s%s %.6f\n", name, n ? "{" : "", keep, labels, n ? "}" : "", (double)atomic_load(&h->sum_us) / 1e6);
+    buf_printf(b, "%s_sum%s%.*s%s %.6f\n", name, n ? "{" : "", keep, labels, n ? "}" : "",
+               (double)atomic_load(&h->sum_us) / 1e6);
     buf_printf(b, "%s_count%s%.*s%s %" PRIu64 "\n", name, n ? "{" : "", keep, labels, n ? "}" : "", sum);
 }
 

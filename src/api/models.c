@@ -133,7 +133,8 @@ enum route_result model_get(struct api *a, struct http_req *r)
         reply_json(a, r, 200, &b);
     } else {
         struct problem p;
-        problem_set(&p, 404, "model_not_found", "model", "the model \"%.200s\" is not installed: see GET /v1/models, or `hearth pull`", id);
+        problem_set(&p, 404, "model_not_found", "model",
+                    "the model \"%.200s\" is not installed: see GET /v1/models, or `hearth pull`", id);
         reply_problem(a, r, &p);
     }
     mem_free(rows);

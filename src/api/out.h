@@ -5,7 +5,7 @@
 
 int out_text(struct gen *g, int choice, const struct hearth_delta *d, struct problem *p);
 int out_finish(struct gen *g, int choice, struct problem *p);
-void out_end(struct gen *g);                            /* all choices ended */
+void out_end(struct gen *g);                              /* all choices ended */
 void out_problem(struct gen *g, const struct problem *p); /* a status if nothing was sent yet, else an error event */
 void out_keep_alive(struct gen *g, uint64_t now_ns);
 /* Appends one JSON item to a list kept as text. */

@@ -75,15 +75,6 @@ int params_string(const cJSON *o, const char *key, const char **out, struct prob
     return 0;
 }
 
-int params_body(const char *text, size_t len, cJSON **root, struct problem *p)
-{
-    struct err e;
-    int rc = json_read(text, len, NULL, root, &e);
-    if (!rc)
-        return 0;
-    return rc == ERR_NOMEM ? problem_from(p, &e, NULL) : problem_set(p, 400, "invalid_json", NULL, "%s", e.msg);
-}
-
 static int read_stop(struct params *q, struct problem *p)
 {
     const cJSON *v = get(q->root, "stop"), *s;
@@ -329,16 +320,36 @@ static int read_completion(struct params *q, const struct json_facts *f, struct 
     return read_prompts(q, p);
 }
 
+static int read_body(struct params *q, const struct json_facts *f, struct problem *p)
+{
+    (void)f;
+    return params_string(q->root, "model", &q->model, p);
+}
+
+/* Checked, then reserved, then read: a short text can stand for a large tree. */
+static int read_tree(struct params *q, const char *text, size_t len, struct json_facts *f, struct problem *p)
+{
+    struct err e;
+    if (json_check(text, len, f, &e))
+        return problem_set(p, 400, "invalid_json", NULL, "%s", e.msg);
+    size_t bytes = json_tree_bytes(f->n_values, len);
+    if (q->budget && q->budget->reserve(q->budget->arg, bytes))
+        return problem_set(p, 503, "insufficient_memory", NULL, "no memory left to read the body");
+    q->tree_bytes = bytes;
+    int rc = json_read(text, len, &q->root, &e);
+    if (!rc)
+        return 0;
+    return rc == ERR_NOMEM ? problem_from(p, &e, NULL) : problem_set(p, 400, "invalid_json", NULL, "%s", e.msg);
+}
+
 static int read_with(int (*read)(struct params *, const struct json_facts *, struct problem *), const char *text, size_t len,
                      struct params *out, struct problem *p)
 {
-    struct err e;
     struct json_facts f = {.want = "tools"};
-    *out = (struct params){0};
-    int rc = json_read(text, len, &f, &out->root, &e);
-    if (rc)
-        return rc == ERR_NOMEM ? problem_from(p, &e, NULL) : problem_set(p, 400, "invalid_json", NULL, "%s", e.msg);
-    rc = read(out, &f, p);
+    *out = (struct params){.budget = out->budget};
+    int rc = read_tree(out, text, len, &f, p);
+    if (!rc)
+        rc = read(out, &f, p);
     if (rc)
         params_done(out);
     return rc;
@@ -354,6 +365,11 @@ int params_read_completion(const char *text, size_t len, struct params *out, str
     return read_with(read_completion, text, len, out, p);
 }
 
+int params_read_body(const char *text, size_t len, struct params *out, struct problem *p)
+{
+    return read_with(read_body, text, len, out, p);
+}
+
 void params_done(struct params *q)
 {
     for (size_t i = 0; q->prompt && i < q->n_prompts; i++)
@@ -363,5 +379,7 @@ void params_done(struct params *q)
     mem_free(q->messages);
     mem_free(q->tools);
     cJSON_Delete(q->root);
-    *q = (struct params){0};
+    if (q->budget && q->tree_bytes)
+        q->budget->release(q->budget->arg, q->tree_bytes);
+    *q = (struct params){.budget = q->budget};
 }

@@ -8,11 +8,16 @@
 static const char *type_of(int status)
 {
     switch (status) {
-    case 401: return "authentication_error";
-    case 403: return "permission_error";
-    case 404: return "not_found_error";
-    case 429: return "rate_limit_error";
-    default: return status >= 500 ? "server_error" : "invalid_request_error";
+    case 401:
+        return "authentication_error";
+    case 403:
+        return "permission_error";
+    case 404:
+        return "not_found_error";
+    case 429:
+        return "rate_limit_error";
+    default:
+        return status >= 500 ? "server_error" : "invalid_request_error";
     }
 }
 
@@ -34,11 +39,11 @@ int problem_from(struct problem *p, const struct err *e, const char *param)
         int err, status;
         const char *code;
     } rows[] = {
-        {ERR_NOMEM, 503, "insufficient_memory"},       {ERR_FORMAT, 500, "bad_model_file"},
-        {ERR_RANGE, 400, "invalid_value"},             {ERR_USAGE, 400, "invalid_value"},
-        {ERR_UNSUPPORTED, 400, "unsupported"},         {ERR_NOTFOUND, 404, "model_not_found"},
-        {ERR_LIMIT, 400, "context_length_exceeded"},   {ERR_BUSY, 429, "queue_full"},
-        {ERR_CANCELLED, 503, "cancelled"},             {ERR_DENIED, 403, "denied"},
+        {ERR_NOMEM, 503, "insufficient_memory"},     {ERR_FORMAT, 500, "bad_model_file"},
+        {ERR_RANGE, 400, "invalid_value"},           {ERR_USAGE, 400, "invalid_value"},
+        {ERR_UNSUPPORTED, 400, "unsupported"},       {ERR_NOTFOUND, 404, "model_not_found"},
+        {ERR_LIMIT, 400, "context_length_exceeded"}, {ERR_BUSY, 429, "queue_full"},
+        {ERR_CANCELLED, 503, "cancelled"},           {ERR_DENIED, 403, "denied"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].err == e->code)
@@ -86,11 +91,13 @@ void reply_send(struct api *a, struct http_req *r, struct reply *y)
 
 void reply_json(struct api *a, struct http_req *r, int status, struct buf *b)
 {
-    static const char no_memory[] = "{\"error\":{\"message\":\"no memory for the answer\",\"type\":\"server_error\",\"param\":null,"
-                                    "\"code\":\"insufficient_memory\"}}";
+    static const char no_memory[] =
+        "{\"error\":{\"message\":\"no memory for the answer\",\"type\":\"server_error\",\"param\":null,"
+        "\"code\":\"insufficient_memory\"}}";
     struct reply y = {.status = status, .type = "application/json", .body = b->data, .len = b->len};
     if (b->failed)
-        y = (struct reply){.status = 503, .type = "application/json", .body = no_memory, .len = sizeof no_memory - 1, .fixed = true};
+        y = (struct reply){
+            .status = 503, .type = "application/json", .body = no_memory, .len = sizeof no_memory - 1, .fixed = true};
     reply_add(&y, "Cache-Control", "no-store");
     reply_send(a, r, &y);
     buf_done(b);

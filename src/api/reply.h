@@ -28,7 +28,8 @@ struct reply {
 };
 void reply_add(struct reply *y, const char *name, const char *value);
 void reply_send(struct api *a, struct http_req *r, struct reply *y);
-void reply_json(struct api *a, struct http_req *r, int status, struct buf *b); /* frees b's memory; a failed buf is a 503 */
+void reply_json(struct api *a, struct http_req *r, int status,
+                struct buf *b); /* frees b's memory; a failed buf is a 503 */
 void reply_problem(struct api *a, struct http_req *r, const struct problem *p);
 void problem_json(const struct problem *p, struct buf *b); /* {"error":{...}} */
 int reply_stream(struct api *a, struct http_req *r);       /* begins a stream of server-sent events */

@@ -61,7 +61,8 @@ const struct route *route_find(const char *method, const char *path, char *allow
         if (!strcmp(table[i].method, method))
             return &table[i];
         size_t n = strlen(allowed);
-        snprintf(allowed + n, max - n, "%s%s%s", n ? ", " : "", table[i].method, strcmp(table[i].method, "GET") ? "" : ", HEAD");
+        snprintf(allowed + n, max - n, "%s%s%s", n ? ", " : "", table[i].method,
+                 strcmp(table[i].method, "GET") ? "" : ", HEAD");
     }
     return NULL;
 }

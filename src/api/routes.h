@@ -10,7 +10,8 @@ struct route {
     const char *name;          /* for metrics and tests */
     enum route_result (*handler)(struct api *a, struct http_req *r);
     bool needs_key;
-    bool at_once; /* runs on the epoll thread: may not block; for answers that must come even when all workers are busy */
+    bool
+        at_once; /* runs on the epoll thread: may not block; for answers that must come even when all workers are busy */
 };
 const struct route *route_at(size_t i); /* NULL past the end */
 size_t route_index(const struct route *t);

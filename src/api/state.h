@@ -5,6 +5,7 @@
 #ifndef HEARTH_API_STATE_H
 #define HEARTH_API_STATE_H
 #include "api/api.h"
+#include "api/json.h"
 #include "api/meter.h"
 #include "api/reply.h"
 #include "http/http.h"
@@ -45,6 +46,7 @@ struct api {
     size_t n_models;
     pthread_mutex_t preset_mu;
     struct ledger_owner *owner; /* bodies, streams and answers */
+    struct json_budget budget;  /* the same for bodies once they are read */
     uint64_t start_ns;
     int64_t start_unix;
     size_t body_max;

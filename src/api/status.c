@@ -81,9 +81,12 @@ static void write_models(struct api *a, struct jsonw *w, const char *by_default)
 static const char *phase_name(const struct gen *g)
 {
     switch ((enum gen_phase)atomic_load(&g->phase)) {
-    case GEN_LOADING: return "loading";
-    case GEN_STARTING: return "prefill";
-    default: return atomic_load(&g->n_tokens) > 0 ? "decode" : "prefill";
+    case GEN_LOADING:
+        return "loading";
+    case GEN_STARTING:
+        return "prefill";
+    default:
+        return atomic_load(&g->n_tokens) > 0 ? "decode" : "prefill";
     }
 }
 

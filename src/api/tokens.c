@@ -125,12 +125,11 @@ static void load_start(struct gen *g)
 
 static enum route_result with_model(struct api *a, struct http_req *r, void (*start)(struct gen *g))
 {
-    struct params q = {0};
+    struct params q = {.budget = &a->budget};
     struct problem p;
     size_t n;
     const char *body = http_body(r, &n);
-    if (params_body(body, n, &q.root, &p) || params_string(q.root, "model", &q.model, &p)) {
-        params_done(&q);
+    if (params_read_body(body, n, &q, &p)) {
         reply_problem(a, r, &p);
         return ROUTE_ANSWERED;
     }
@@ -158,14 +157,14 @@ enum route_result load_post(struct api *a, struct http_req *r)
 
 enum route_result unload_post(struct api *a, struct http_req *r)
 {
-    struct params q = {0};
+    struct params q = {.budget = &a->budget};
     struct problem p;
     struct err e = {0};
     size_t n;
     const char *body = http_body(r, &n);
     struct buf b = {0};
     struct jsonw w;
-    int rc = params_body(body, n, &q.root, &p) || params_string(q.root, "model", &q.model, &p);
+    int rc = params_read_body(body, n, &q, &p);
     if (!rc && !q.model)
         rc = problem_set(&p, 400, "missing_parameter", "model", "model is missing");
     if (!rc && (rc = hearth_model_unload(a->h, q.model, &e)) != 0) {

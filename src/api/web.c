@@ -3,8 +3,9 @@
 #include "api/routes.h"
 #include <string.h>
 
-static const char policy[] = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-                             "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+static const char policy[] =
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 enum route_result web_get(struct api *a, struct http_req *r)
 {
@@ -14,7 +15,8 @@ enum route_result web_get(struct api *a, struct http_req *r)
             f = &api_assets[i];
     const char *encodings = http_header(r, "Accept-Encoding"), *known = http_header(r, "If-None-Match");
     bool gz = encodings && strstr(encodings, "gzip") && f->gz_len < f->len;
-    struct reply y = {.status = 200, .type = f->type, .body = gz ? f->gz : f->data, .len = gz ? f->gz_len : f->len, .fixed = true};
+    struct reply y = {
+        .status = 200, .type = f->type, .body = gz ? f->gz : f->data, .len = gz ? f->gz_len : f->len, .fixed = true};
     reply_add(&y, "ETag", f->etag);
     reply_add(&y, "Cache-Control", "no-cache");
     reply_add(&y, "Vary", "Accept-Encoding");

@@ -18,7 +18,7 @@ static void check(const struct params *q)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct params q;
+    struct params q = {0};
     struct problem p;
     struct err e;
     cJSON *root = NULL;
@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(text, data, size);
     text[size] = 0;
-    if (json_check(text, size, NULL, &e) == 0 && text[strspn(text, " \t\r\n")] == '{' && json_read(text, size, NULL, &root, &e) != 0)
+    if (json_check(text, size, NULL, &e) == 0 && text[strspn(text, " \t\r\n")] == '{' && json_read(text, size, &root, &e) != 0)
         abort();
     cJSON_Delete(root);
     if (params_read_chat(text, size, &q, &p) == 0) {

@@ -2,7 +2,7 @@
 import json
 import time
 
-from lib import Server, chatty, slow, stream, test, tiny
+from lib import Server, Skip, chatty, slow, stream, test, tiny
 
 
 def text_of(chunks, choice=0):
@@ -250,6 +250,22 @@ def health_answers_while_a_model_loads():
             assert s.get("/health").status == 200
         r = s.post("/v1/chat/completions", {"messages": MESSAGES, "max_tokens": 2})
         assert r.status == 200, r.body  # waited for the load
+
+
+@test
+def a_silent_stream_gives_signs_of_life():
+    with Server(slow()) as s:
+        words = {"prompt": "words and more words " * 4000, "max_tokens": 2, "stream": True}
+        c = s.raw_post("/v1/completions", words)
+        got = b""
+        while b": keep-alive\n\n" not in got and b"data: " not in got:
+            x = c.recv(65536)
+            assert x, got[-300:]
+            got += x
+        c.close()
+        assert got.startswith(b"HTTP/1.1 200"), got
+        if b": keep-alive\n\n" not in got:
+            raise Skip("this machine reads the prompt in less than five seconds")
 
 
 @test

@@ -133,6 +133,46 @@ static void tools_go_as_they_came(void)
     params_done(&q);
 }
 
+static size_t held, most;
+static int budget_reserve(void *arg, size_t n)
+{
+    (void)arg;
+    if (n > 200000)
+        return ERR_NOMEM;
+    held += n;
+    most = held > most ? held : most;
+    return 0;
+}
+static void budget_release(void *arg, size_t n)
+{
+    (void)arg;
+    held -= n;
+}
+
+static void trees_are_reserved_first(void)
+{
+    struct json_budget b = {budget_reserve, budget_release, NULL};
+    q = (struct params){.budget = &b};
+    CHECK_INT(completion("{\"prompt\":[1,2,3]}"), 0);
+    CHECK(held >= 5 * sizeof(cJSON));
+    params_done(&q);
+    CHECK_INT(held, 0);
+    CHECK_INT(completion("{\"prompt\":[1,2,\"x\"]}"), -1);
+    CHECK_INT(held, 0);
+    size_t n = 20000;
+    char *s = malloc(n + 1);
+    memset(s, '1', n);
+    memcpy(s, "{\"prompt\":[", 11);
+    for (size_t i = 12; i < n - 2; i += 2)
+        s[i] = ',';
+    memcpy(s + n - 3, "1]}", 4);
+    CHECK_INT(completion(s), -1); /* 20 kB of text, 800 kB of tree */
+    CHECK_INT(p.status, 503);
+    CHECK_INT(held, 0);
+    free(s);
+    q = (struct params){0};
+}
+
 static void every_allocation_fails_in_turn(void)
 {
     const char *s = "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}],\"logit_bias\":{\"1\":1},\"stop\":\"x\",\"tools\":[{\"function\":{}}]}";
@@ -159,6 +199,7 @@ int main(void)
     RUN(prompts);
     RUN(messages_as_the_template_gets_them);
     RUN(tools_go_as_they_came);
+    RUN(trees_are_reserved_first);
     RUN(every_allocation_fails_in_turn);
     return check_done();
 }
