@@ -19,18 +19,18 @@ struct request;      /* opaque handle of a running request */
 
 struct engine_opts {
     struct ledger *ledger;
-    int n_threads;          /* 0: all usable cores */
-    unsigned cpu_mask;      /* ~0u: all */
-    int prefill_chunk;      /* tokens per step at most; 0: 256 */
-    int max_batch;          /* sequences per step; 0: 64 */
-    int max_queue;          /* waiting requests; 0: 512; beyond: ERR_BUSY */
+    int n_threads;     /* 0: all usable cores */
+    unsigned cpu_mask; /* ~0u: all */
+    int prefill_chunk; /* tokens per step at most; 0: 256 */
+    int max_batch;     /* sequences per step; 0: 64 */
+    int max_queue;     /* waiting requests; 0: 512; beyond: ERR_BUSY */
 };
 int engine_new(struct engine **out, const struct engine_opts *o, struct err *e);
 void engine_free(struct engine *g); /* cancels what runs, joins the thread; free requests and models before */
 
 struct engine_load {
-    const char *path;       /* model file */
-    const char *name;       /* for the ledger's owner paths */
+    const char *path; /* model file */
+    const char *name; /* for the ledger's owner paths */
     bool precise;
     int (*progress)(void *arg, uint64_t done, uint64_t total); /* non-zero cancels */
     void *progress_arg;
@@ -43,23 +43,24 @@ void engine_model_unref(struct engine_model *m); /* the last one frees weights, 
 /* As unref; when nobody else holds m it also waits (at most 2 s) for its last requests to be let go and its memory to be back. */
 void engine_model_leave(struct engine_model *m);
 const struct model_info *engine_model_info(const struct engine_model *m);
-const struct model_file *engine_model_file(const struct engine_model *m); /* metadata (tokeniser, template); lives with m */
-size_t engine_model_bytes(const struct engine_model *m);  /* reserved: weights + scratch + KV now */
-int engine_model_running(const struct engine_model *m);   /* requests running or waiting */
+const struct model_file *engine_model_file(
+    const struct engine_model *m);                       /* metadata (tokeniser, template); lives with m */
+size_t engine_model_bytes(const struct engine_model *m); /* reserved: weights + scratch + KV now */
+int engine_model_running(const struct engine_model *m);  /* requests running or waiting */
 /* Positions (prompt and answer) that one request could hold now if all others gave their KV back; at most n_ctx. */
 int engine_model_room(const struct engine_model *m);
 size_t engine_trim(struct engine *g); /* gives unused KV blocks back to the ledger; any thread; returns bytes */
 
 struct sample_params {
-    float temperature;      /* 0: greedy */
-    int top_k;              /* 0: off */
-    float top_p, min_p;     /* 1 and 0: off */
-    float repetition_penalty; /* 1: off; over prompt and output */
+    float temperature;                         /* 0: greedy */
+    int top_k;                                 /* 0: off */
+    float top_p, min_p;                        /* 1 and 0: off */
+    float repetition_penalty;                  /* 1: off; over prompt and output */
     float presence_penalty, frequency_penalty; /* 0: off; over output only, as OpenAI */
     uint64_t seed;
     int n_bias;
     const struct logit_bias *bias; /* copied at submit */
-    int logprobs;           /* -1: none; 0..20: the token's logprob and that many alternatives */
+    int logprobs;                  /* -1: none; 0..20: the token's logprob and that many alternatives */
     bool ignore_eos;
 };
 struct logit_bias {
@@ -79,30 +80,30 @@ enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED };
 enum { EVENT_TOP = 20 };
 struct event {
     enum event_type type;
-    int32_t token;              /* EVENT_TOKEN */
-    bool eog;                   /* this token ends the generation (not to be shown) */
-    float logprob;              /* of the token, before penalties and temperature (log softmax of raw logits) */
+    int32_t token; /* EVENT_TOKEN */
+    bool eog;      /* this token ends the generation (not to be shown) */
+    float logprob; /* of the token, before penalties and temperature (log softmax of raw logits) */
     int n_top;
     int32_t top_id[EVENT_TOP];
     float top_logprob[EVENT_TOP];
-    enum finish finish;         /* EVENT_DONE */
-    struct err err;             /* EVENT_ERROR */
+    enum finish finish; /* EVENT_DONE */
+    struct err err;     /* EVENT_ERROR */
     struct request_stats {
         int n_prompt, n_cached, n_output;
         double queue_s, prefill_s, decode_s; /* waiting; submit->first token less waiting; first->last token */
-    } stats;                    /* EVENT_DONE */
+    } stats;                                 /* EVENT_DONE */
 };
 
 struct request_args {
     struct engine_model *model; /* ref taken */
     const int32_t *token;       /* copied */
     int n_token;
-    int max_tokens;             /* > 0 */
+    int max_tokens;              /* > 0 */
     struct sample_params sample; /* copied */
-    const int32_t *stop_id;     /* end-of-generation ids, copied */
+    const int32_t *stop_id;      /* end-of-generation ids, copied */
     int n_stop_id;
     const struct constraint *constraint; /* NULL: none */
-    int priority;               /* 0 interactive, 1 batch, 2 background */
+    int priority;                        /* 0 interactive, 1 batch, 2 background */
     /* Called by the engine thread after events were queued for this request: must only wake someone (eventfd, condition). */
     void (*notify)(void *arg);
     void *notify_arg;
@@ -110,14 +111,15 @@ struct request_args {
      * position of the token that was run: logits at pos choose the token at pos + 1. */
     void (*on_logits)(void *arg, int pos, const float *logits, size_t n_vocab);
     void *logits_arg;
-    bool all_logits;            /* on_logits also for every prompt position */
+    bool all_logits; /* on_logits also for every prompt position */
 };
 int engine_submit(struct engine *g, const struct request_args *a, struct request **out, struct err *e);
-void request_cancel(struct request *r);  /* any thread, returns at once; noticed between layers */
-void request_finish(struct request *r);  /* the same, but it ends as FINISH_STOP: the caller has seen enough (a stop string) */
+void request_cancel(struct request *r); /* any thread, returns at once; noticed between layers */
+void request_finish(
+    struct request *r); /* the same, but it ends as FINISH_STOP: the caller has seen enough (a stop string) */
 /* Next event, in order. Waits up to timeout_ms (-1: forever, 0: poll). 1: got one, 0: none. After DONE or ERROR no more come. */
 int request_next(struct request *r, struct event *out, int timeout_ms);
-void request_free(struct request *r);    /* cancels if still running; frees when the engine has let go */
+void request_free(struct request *r); /* cancels if still running; frees when the engine has let go */
 
 struct engine_stats {
     int n_running, n_waiting, n_models;

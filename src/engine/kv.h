@@ -14,11 +14,12 @@ struct kv_pool {
     struct ledger_owner *owner; /* not owned */
     size_t block_bytes;
     pthread_mutex_t lock;
-    uint8_t *free_list; /* blocks given back and not yet returned to the ledger; the first bytes of each link to the next */
+    uint8_t
+        *free_list; /* blocks given back and not yet returned to the ledger; the first bytes of each link to the next */
     size_t n_free;
 };
 
-struct kv_seq { /* block table of one sequence */
+struct kv_seq {     /* block table of one sequence */
     uint8_t **page; /* owned by the request, room for its longest length */
     int n_page;
 };

@@ -90,7 +90,8 @@ static void model_free(struct engine_model *m)
     file_close(m->file);
     if (m->own_header)
         ledger_release(m->own_header, ledger_held(m->own_header));
-    struct ledger_owner *own[] = {m->own_requests, m->own_kv, m->own_scratch, m->own_staging, m->own_weights, m->own_header};
+    struct ledger_owner *own[] = {m->own_requests, m->own_kv,      m->own_scratch,
+                                  m->own_staging,  m->own_weights, m->own_header};
     unlist(m->engine, m); /* only then the owners: sums over the list read them */
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         ledger_owner_free(own[i]);
@@ -144,9 +145,10 @@ static int make_owner(struct engine_model *m, const char *part, struct ledger_ow
 static int make_owners(struct engine_model *m, struct err *e)
 {
     int rc;
-    if ((rc = make_owner(m, "header", &m->own_header, e)) < 0 || (rc = make_owner(m, "weights", &m->own_weights, e)) < 0 ||
-        (rc = make_owner(m, "staging", &m->own_staging, e)) < 0 || (rc = make_owner(m, "scratch", &m->own_scratch, e)) < 0 ||
-        (rc = make_owner(m, "kv", &m->own_kv, e)) < 0)
+    if ((rc = make_owner(m, "header", &m->own_header, e)) < 0 ||
+        (rc = make_owner(m, "weights", &m->own_weights, e)) < 0 ||
+        (rc = make_owner(m, "staging", &m->own_staging, e)) < 0 ||
+        (rc = make_owner(m, "scratch", &m->own_scratch, e)) < 0 || (rc = make_owner(m, "kv", &m->own_kv, e)) < 0)
         return rc;
     return make_owner(m, "requests", &m->own_requests, e);
 }
@@ -190,12 +192,14 @@ static int announce(struct engine *g, struct engine_model *m, size_t need, struc
     engine_trim(g);
     pthread_mutex_lock(&g->lock);
     size_t room = load_room_alone(g), promised = largest_promise(g), pending = load_pending(g);
-    int rc = ledger_reserve(m->own_weights, need + pending, e); /* asked only for its message, which names the holders */
+    int rc =
+        ledger_reserve(m->own_weights, need + pending, e); /* asked only for its message, which names the holders */
     if (rc == 0) {
         ledger_release(m->own_weights, need + pending);
         if (need + promised > room)
-            rc = err_set(e, ERR_NOMEM, "%s needs %.1f MiB; %.1f MiB are free, but running requests may yet need %.1f MiB of them", m->name,
-                         (double)need / 1048576.0, (double)room / 1048576.0, (double)promised / 1048576.0);
+            rc = err_set(e, ERR_NOMEM,
+                         "%s needs %.1f MiB; %.1f MiB are free, but running requests may yet need %.1f MiB of them",
+                         m->name, (double)need / 1048576.0, (double)room / 1048576.0, (double)promised / 1048576.0);
     }
     if (rc == 0) {
         m->load_need = need;
@@ -213,14 +217,19 @@ static int load_weights(struct engine_model *m, const struct engine_load *a, str
     struct engine *g = m->engine;
     size_t n_vocab = (size_t)m->graph->n_vocab;
     int max_rows = g->opts.max_batch;
-    size_t need = backend_weights_bytes(g->backend, m->graph) + backend_plan_bytes(g->backend, m->graph, g->max_tok, max_rows) +
-                  n_vocab * sizeof(float) + sample_scratch_bytes(n_vocab);
+    size_t need = backend_weights_bytes(g->backend, m->graph) +
+                  backend_plan_bytes(g->backend, m->graph, g->max_tok, max_rows) + n_vocab * sizeof(float) +
+                  sample_scratch_bytes(n_vocab);
     kv_init(&m->kv, m->own_kv, m->graph->kv_block_bytes);
     int rc = announce(g, m, need, e);
     if (rc < 0)
         return rc;
-    struct load_args la = {.graph = m->graph, .data = &m->file->data, .weights_owner = m->own_weights, .staging_owner = m->own_staging,
-                           .progress = a->progress, .progress_arg = a->progress_arg};
+    struct load_args la = {.graph = m->graph,
+                           .data = &m->file->data,
+                           .weights_owner = m->own_weights,
+                           .staging_owner = m->own_staging,
+                           .progress = a->progress,
+                           .progress_arg = a->progress_arg};
     if ((rc = backend_load(g->backend, &la, &m->weights, e)) < 0)
         return rc;
     if ((rc = backend_plan(g->backend, m->graph, m->weights, g->max_tok, max_rows, m->own_scratch, &m->plan, e)) < 0)

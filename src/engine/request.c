@@ -37,8 +37,8 @@ static int check_sample(const struct sample_params *p, int n_vocab, struct err *
     if (!(p->repetition_penalty > 0 && p->repetition_penalty <= 100))
         return err_set(e, ERR_RANGE, "repetition_penalty %g is not in (0, 100]", (double)p->repetition_penalty);
     if (!(fabsf(p->presence_penalty) <= 100) || !(fabsf(p->frequency_penalty) <= 100))
-        return err_set(e, ERR_RANGE, "presence_penalty %g or frequency_penalty %g is not in -100..100", (double)p->presence_penalty,
-                       (double)p->frequency_penalty);
+        return err_set(e, ERR_RANGE, "presence_penalty %g or frequency_penalty %g is not in -100..100",
+                       (double)p->presence_penalty, (double)p->frequency_penalty);
     if (p->logprobs < -1 || p->logprobs > EVENT_TOP)
         return err_set(e, ERR_RANGE, "%d alternatives per token asked for, at most %d", p->logprobs, EVENT_TOP);
     for (int i = 0; i < p->n_bias; i++) {
@@ -56,7 +56,8 @@ static int check_args(const struct request_args *a, struct err *e)
     if (a->n_token <= 0)
         return err_set(e, ERR_RANGE, "the prompt is empty");
     if (a->n_token >= n_ctx)
-        return err_set(e, ERR_LIMIT, "prompt has %d tokens, context %d (one must be left for the answer)", a->n_token, n_ctx);
+        return err_set(e, ERR_LIMIT, "prompt has %d tokens, context %d (one must be left for the answer)", a->n_token,
+                       n_ctx);
     if (a->max_tokens <= 0)
         return err_set(e, ERR_RANGE, "max_tokens %d is not positive", a->max_tokens);
     for (int i = 0; i < a->n_token; i++)
@@ -158,11 +159,12 @@ static int enqueue(struct engine *g, struct request *r, struct err *e)
         return err_set(e, ERR_BUSY, "%d requests are waiting, the queue holds no more", waiting);
     size_t room = load_room_alone(g);
     if (r->worst_bytes > room)
-        return err_set(e, ERR_NOMEM,
-                       "%d prompt tokens and up to %d new ones need %.1f MiB of KV cache, but beside what else is loaded only %.1f MiB "
-                       "of the %.1f MiB ceiling are left: ask for fewer tokens or unload a model",
-                       r->n_prompt, r->max_tokens, (double)r->worst_bytes / 1048576.0, (double)room / 1048576.0,
-                       (double)ledger_ceiling(g->ledger) / 1048576.0);
+        return err_set(
+            e, ERR_NOMEM,
+            "%d prompt tokens and up to %d new ones need %.1f MiB of KV cache, but beside what else is loaded only %.1f MiB "
+            "of the %.1f MiB ceiling are left: ask for fewer tokens or unload a model",
+            r->n_prompt, r->max_tokens, (double)r->worst_bytes / 1048576.0, (double)room / 1048576.0,
+            (double)ledger_ceiling(g->ledger) / 1048576.0);
     r->order = g->next_order++;
     r->next = g->all;
     if (g->all)
@@ -231,7 +233,8 @@ static bool take_event(struct request *r, struct event *out)
         if (r->k >= 0) {
             const float *lp = r->lp + (size_t)i * (size_t)(1 + r->k);
             out->logprob = lp[0];
-            for (const int32_t *id = r->top_id + (size_t)i * (size_t)r->k; out->n_top < r->k && id[out->n_top] >= 0; out->n_top++) {
+            for (const int32_t *id = r->top_id + (size_t)i * (size_t)r->k; out->n_top < r->k && id[out->n_top] >= 0;
+                 out->n_top++) {
                 out->top_id[out->n_top] = id[out->n_top];
                 out->top_logprob[out->n_top] = lp[1 + out->n_top];
             }

@@ -28,14 +28,16 @@ static inline float of_key(int32_t k)
 
 size_t sample_scratch_bytes(size_t n_vocab)
 {
-    return n_vocab * (sizeof(struct sample_cand) + sizeof(float) + sizeof(uint32_t)) + (n_vocab + 31) / 32 * sizeof(uint32_t);
+    return n_vocab * (sizeof(struct sample_cand) + 2 * sizeof(float) + sizeof(uint32_t)) +
+           (n_vocab + 31) / 32 * sizeof(uint32_t);
 }
 
 void sample_scratch_set(struct sample_scratch *s, void *mem, size_t n_vocab)
 {
     s->cand = mem;
     s->work = (float *)(void *)(s->cand + n_vocab);
-    s->count = (uint32_t *)(void *)(s->work + n_vocab);
+    s->weight = s->work + n_vocab;
+    s->count = (uint32_t *)(void *)(s->weight + n_vocab);
     s->bits = s->count + n_vocab;
 }
 
@@ -105,11 +107,13 @@ static int check_logits(const struct sample_in *in, const float *logits, int32_t
     key_range(logits, in->n_vocab, &lo, &hi);
     *max_key = hi;
     if (lo < KEY_NEG_INF || hi > KEY_INF)
-        return err_set(e, ERR_RANGE, "the model's logits at position %d are not numbers (damaged weights?)", in->n_token - 1);
+        return err_set(e, ERR_RANGE, "the model's logits at position %d are not numbers (damaged weights?)",
+                       in->n_token - 1);
     if (hi == KEY_INF)
         return err_set(e, ERR_RANGE, "a logit at position %d is infinite (damaged weights?)", in->n_token - 1);
     if (hi <= KEY_NEG_INF)
-        return err_set(e, ERR_RANGE, "no token is left to choose from at position %d: bias or grammar bans all", in->n_token);
+        return err_set(e, ERR_RANGE, "no token is left to choose from at position %d: bias or grammar bans all",
+                       in->n_token);
     return 0;
 }
 
@@ -174,6 +178,35 @@ static void sort_cands(struct sample_cand *h, size_t n)
     }
 }
 
+/* e^y for y <= 0, relative error below 1e-9; below -87 it stays at e^-87, which counts as nothing. fm_exp asks for fused
+ * operations, slow where the compiler may not assume them; this is plain arithmetic that any compiler vectorises, with
+ * the same result everywhere: n = round(y / ln 2) falls out of adding 1.5 * 2^52, and goes into the exponent as an integer. */
+static inline double exp_down(double y)
+{
+    const double shift = 6755399441055744.0, log2e = 1.4426950408889634, ln2_hi = 0.6931471803691238,
+                 ln2_lo = 1.9082149292705877e-10;
+    y = y > -87.0 ? y : -87.0;
+    double u = y * log2e + shift, n = u - shift, r = (y - n * ln2_hi) - n * ln2_lo;
+    double p = 1.0 / 40320;
+    p = p * r + 1.0 / 5040;
+    p = p * r + 1.0 / 720;
+    p = p * r + 1.0 / 120;
+    p = p * r + 1.0 / 24;
+    p = p * r + 1.0 / 6;
+    p = p * r + 0.5;
+    p = p * r + 1.0;
+    p = p * r + 1.0;
+    uint64_t bits, exponent;
+    memcpy(&bits, &p, sizeof bits);
+    memcpy(&exponent, &u, sizeof exponent);
+    bits += exponent << 52;
+    memcpy(&p, &bits, sizeof p);
+    return p;
+}
+
+static const float NOTHING = 1e-37f; /* above e^-87: weights below are none */
+static const float LIKELY = 6e-6f;   /* about e^-12: candidates below are hardly ever reached */
+
 struct region { /* a heap that is emptied from the front: what was walked lies behind it, the first one last */
     struct sample_cand *cand;
     size_t n, left;
@@ -182,40 +215,68 @@ struct region { /* a heap that is emptied from the front: what was walked lies b
 
 struct draw {
     struct region part[2]; /* likely candidates, unlikely ones: all of the first come before all of the second */
-    float max, temperature;
-    double total; /* of the weights, summed in the order in which the candidates were gathered */
+    float max, temperature, least; /* least: weights below it are out (min-p) */
+    double total;                  /* of the weights, summed in the order in which the candidates came */
+    const float *logits, *weight;  /* [n_vocab] when the unlikely ones were left where they are, else NULL */
+    size_t n_vocab;
 };
 
-static inline float weight(const struct draw *d, int32_t key)
+static inline float weight(const struct draw *d, float x)
 {
-    return fm_expf((of_key(key) - d->max) / d->temperature);
+    return (float)exp_down(((double)x - (double)d->max) / (double)d->temperature);
 }
 
-/* Weighs n candidates: drops those of no weight and those under min-p, parts likely from unlikely, sums. */
-static void weigh(struct draw *d, struct sample_cand *cand, size_t n, float min_p)
+/* The k candidates of top-k: drops those that min-p drops, sums the others. */
+static void weigh_few(struct draw *d, struct sample_cand *cand, size_t n)
 {
-    const float likely = 6e-6f; /* about e^-12: what lies below is hardly ever reached */
-    size_t kept = 0, hot = 0;
-    double total = 0;
+    size_t kept = 0;
     for (size_t i = 0; i < n; i++) {
-        struct sample_cand c = cand[i];
-        float w = weight(d, c.key);
-        if (w <= 0.0f || w < min_p)
+        float w = weight(d, of_key(cand[i].key));
+        if (w < d->least)
             continue;
-        total += (double)w;
-        cand[kept] = cand[hot];
-        cand[w >= likely ? hot : kept] = c;
-        hot += w >= likely;
-        kept++;
+        d->total += (double)w;
+        cand[kept++] = cand[i];
     }
-    d->part[0] = (struct region){cand, hot, hot, false};
-    d->part[1] = (struct region){cand + hot, kept - hot, kept - hot, false};
-    d->total = total;
+    d->part[0] = (struct region){cand, kept, kept, false};
+    d->part[1] = (struct region){cand + kept, 0, 0, false};
+}
+
+/* The whole vocabulary: weighs all, sums those that stay, but gathers the likely ones only. */
+static void weigh_all(struct draw *d, struct sample_cand *cand, float *w)
+{
+    const float *x = d->logits;
+    double max = (double)d->max, temperature = (double)d->temperature;
+    for (size_t i = 0; i < d->n_vocab; i++)
+        w[i] = (float)exp_down(((double)x[i] - max) / temperature);
+    size_t n = 0;
+    for (size_t i = 0; i < d->n_vocab; i++) {
+        if (w[i] < d->least)
+            continue;
+        d->total += (double)w[i];
+        if (w[i] >= LIKELY)
+            cand[n++] = (struct sample_cand){key_of(x[i]), (int32_t)i};
+    }
+    d->weight = w;
+    d->part[0] = (struct region){cand, n, n, false};
+    d->part[1] = (struct region){cand + n, 0, 0, false};
+}
+
+/* The walk went past the likely candidates: now the others are gathered behind them. */
+static void gather_unlikely(struct draw *d)
+{
+    struct region *r = &d->part[1];
+    for (size_t i = 0; i < d->n_vocab; i++)
+        if (d->weight[i] >= d->least && d->weight[i] < LIKELY)
+            r->cand[r->n++] = (struct sample_cand){key_of(d->logits[i]), (int32_t)i};
+    r->left = r->n;
+    d->weight = NULL;
 }
 
 /* Next candidate in falling order; false when all were walked. */
 static bool draw_next(struct draw *d, struct sample_cand *out)
 {
+    if (!d->part[0].left && d->weight)
+        gather_unlikely(d);
     struct region *r = d->part[0].left ? &d->part[0] : &d->part[1];
     if (!r->left)
         return false;
@@ -246,18 +307,18 @@ static int32_t draw_token(struct draw *d, float top_p, double u)
     double sum = 0;
     if (top_p <= 0.0f || top_p >= 1.0f) {
         while (sum <= u * d->total && draw_next(d, &c))
-            sum += (double)weight(d, c.key);
+            sum += (double)weight(d, of_key(c.key));
         return c.id;
     }
     double enough = (double)top_p * d->total;
     size_t n = 0;
     for (; sum < enough && draw_next(d, &c); n++)
-        sum += (double)weight(d, c.key);
+        sum += (double)weight(d, of_key(c.key));
     double target = u * sum;
     sum = 0;
     for (size_t i = 0; i < n && sum <= target; i++) {
         c = drawn(d, i);
-        sum += (double)weight(d, c.key);
+        sum += (double)weight(d, of_key(c.key));
     }
     return c.id;
 }
@@ -265,14 +326,12 @@ static int32_t draw_token(struct draw *d, float top_p, double u)
 static int32_t sample_random(const struct sample_in *in, const float *logits, struct sample_scratch *s, int32_t max_key)
 {
     const struct sample_params *p = in->params;
-    size_t n = in->n_vocab;
+    struct draw d = {.max = of_key(max_key), .temperature = p->temperature, .logits = logits, .n_vocab = in->n_vocab};
+    d.least = p->min_p > NOTHING ? p->min_p : NOTHING;
     if (p->top_k > 0)
-        n = top_k(logits, n, (size_t)p->top_k, s->cand);
+        weigh_few(&d, s->cand, top_k(logits, in->n_vocab, (size_t)p->top_k, s->cand));
     else
-        for (size_t i = 0; i < n; i++)
-            s->cand[i] = (struct sample_cand){key_of(logits[i]), (int32_t)i};
-    struct draw d = {.max = of_key(max_key), .temperature = p->temperature};
-    weigh(&d, s->cand, n, p->min_p);
+        weigh_all(&d, s->cand, s->weight);
     return draw_token(&d, p->top_p, rng_uniform(p->seed, 0, (uint64_t)in->n_token));
 }
 
@@ -316,11 +375,18 @@ int sample_token(const struct sample_in *in, struct sample_scratch *s, int32_t *
 
 void sample_logprobs(const float *logits, size_t n_vocab, const struct sample_want *w, struct sample_scratch *s)
 {
+    enum { BLOCK = 64 };
     int32_t lo, hi;
     key_range(logits, n_vocab, &lo, &hi);
     double max = (double)of_key(hi), sum = 0;
-    for (size_t i = 0; i < n_vocab; i++)
-        sum += fm_exp((double)logits[i] - max);
+    for (size_t at = 0; at < n_vocab; at += BLOCK) { /* exponentials side by side, then one sum in order of ids */
+        double e[BLOCK];
+        size_t n = n_vocab - at < BLOCK ? n_vocab - at : BLOCK;
+        for (size_t i = 0; i < n; i++)
+            e[i] = exp_down((double)logits[at + i] - max);
+        for (size_t i = 0; i < n; i++)
+            sum += e[i];
+    }
     double log_sum = fm_log(sum);
     w->lp[0] = (float)((double)logits[w->id] - max - log_sum);
     if (w->k <= 0)

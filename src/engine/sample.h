@@ -10,7 +10,8 @@ struct sample_cand { /* a token still in the race; `key` orders as the logit doe
 
 struct sample_scratch { /* one per model: [n_vocab] each, memory of the caller, count[] zero between calls */
     struct sample_cand *cand;
-    float *work;    /* logits after bias, mask and penalties: the raw ones stay as they are */
+    float *work; /* logits after bias, mask and penalties: the raw ones stay as they are */
+    float *weight;
     uint32_t *count;
     uint32_t *bits; /* [(n_vocab + 31) / 32] for a constraint's mask */
 };
@@ -18,9 +19,9 @@ size_t sample_scratch_bytes(size_t n_vocab);
 void sample_scratch_set(struct sample_scratch *s, void *mem, size_t n_vocab);
 
 struct sample_in {
-    const float *logits;   /* [n_vocab], raw */
+    const float *logits; /* [n_vocab], raw */
     size_t n_vocab;
-    const int32_t *token;  /* prompt and output so far [n_token]; the new token's position is n_token */
+    const int32_t *token; /* prompt and output so far [n_token]; the new token's position is n_token */
     int n_prompt, n_token;
     const struct sample_params *params;
     const struct constraint *constraint; /* or NULL */

@@ -7,15 +7,15 @@
 #include <stdint.h>
 
 struct sched_seq {
-    uint64_t order;   /* arrival number, unique: smaller is older */
-    uint64_t served;  /* step in which it last got tokens (or arrived) */
-    int priority;     /* 0 first */
-    int todo;         /* tokens that are not in the cache yet, >= 1 */
-    int pages_held;   /* KV blocks it holds */
-    int pages_admit;  /* KV blocks it should be able to get before it starts */
+    uint64_t order;  /* arrival number, unique: smaller is older */
+    uint64_t served; /* step in which it last got tokens (or arrived) */
+    int priority;    /* 0 first */
+    int todo;        /* tokens that are not in the cache yet, >= 1 */
+    int pages_held;  /* KV blocks it holds */
+    int pages_admit; /* KV blocks it should be able to get before it starts */
     bool admitted;
-    bool blocked;     /* scratch: no block to be had in this step */
-    bool picked;      /* scratch of sched_build */
+    bool blocked; /* scratch: no block to be had in this step */
+    bool picked;  /* scratch of sched_build */
 };
 
 struct sched_limits {
@@ -26,7 +26,7 @@ struct sched_limits {
 };
 
 struct sched_pick {
-    int seq;   /* index into the array of sequences */
+    int seq; /* index into the array of sequences */
     int n_tok;
 };
 
@@ -43,7 +43,7 @@ enum { SCHED_AGE = 64 };
 size_t sched_build(struct sched_seq *s, size_t n, const struct sched_limits *l, struct sched_pick *out);
 
 struct sched_model {
-    double vtime;   /* seconds of machine time it has had, on a scale shared by all */
+    double vtime; /* seconds of machine time it has had, on a scale shared by all */
     bool runnable;
 };
 /* The runnable model that has had least: equal shares whatever a step costs. -1: none. */

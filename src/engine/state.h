@@ -14,7 +14,7 @@
 struct engine_model {
     struct engine *engine;
     atomic_int refs;
-    atomic_int running;      /* requests submitted and not yet released */
+    atomic_int running; /* requests submitted and not yet released */
     char name[96];
     struct model_file *file;
     struct model_info info;
@@ -29,12 +29,12 @@ struct engine_model {
     bool dying;                /* being freed, under engine.lock */
 
     /* engine thread */
-    struct request **live;     /* requests in any state but released */
-    struct sched_seq *sched;   /* [n_live] filled before each step */
+    struct request **live;   /* requests in any state but released */
+    struct sched_seq *sched; /* [n_live] filled before each step */
     size_t n_live, cap_live, cap_sched;
-    double vtime, s_per_tok;   /* machine time had; measured prompt seconds per token, 0 unknown */
+    double vtime, s_per_tok; /* machine time had; measured prompt seconds per token, 0 unknown */
     bool active, starved;
-    float *logits;             /* [logit_rows][n_vocab], grows with the batch, falls back when idle */
+    float *logits; /* [logit_rows][n_vocab], grows with the batch, falls back when idle */
     int logit_rows;
     void *sample_mem;
     struct sample_scratch sample;
@@ -44,14 +44,14 @@ enum request_stop { REQUEST_GO, REQUEST_CANCEL, REQUEST_FINISH };
 
 struct request {
     struct engine_model *model;
-    atomic_int refs;           /* the caller's and the engine's */
-    atomic_int stop;           /* enum request_stop */
+    atomic_int refs; /* the caller's and the engine's */
+    atomic_int stop; /* enum request_stop */
     atomic_ullong stop_ns;
-    void *mem;                 /* tokens, block table, log probabilities: one ledger_alloc */
+    void *mem; /* tokens, block table, log probabilities: one ledger_alloc */
     size_t mem_bytes;
-    int32_t *token;            /* prompt and output, [n_prompt + max_tokens] */
-    float *lp;                 /* [max_tokens][1 + k] if asked for */
-    int32_t *top_id;           /* [max_tokens][k] */
+    int32_t *token;  /* prompt and output, [n_prompt + max_tokens] */
+    float *lp;       /* [max_tokens][1 + k] if asked for */
+    int32_t *top_id; /* [max_tokens][k] */
     int32_t *stop_id;
     struct logit_bias *bias;
     int n_prompt, max_tokens, n_stop_id, priority, k; /* k: alternatives per token, -1: no log probabilities */
@@ -60,25 +60,25 @@ struct request {
     bool has_constraint, all_logits;
     void (*on_logits)(void *arg, int pos, const float *logits, size_t n_vocab);
     void *logits_arg;
-    size_t worst_bytes;        /* KV it needs alone at its longest */
+    size_t worst_bytes; /* KV it needs alone at its longest */
     uint64_t order, submit_ns;
     struct request *prev, *next; /* engine.all, under engine.lock */
     struct request *intake;      /* engine.intake, under engine.lock */
 
     /* engine thread */
-    int n_token, n_done;       /* tokens known; positions whose K and V are stored */
+    int n_token, n_done; /* tokens known; positions whose K and V are stored */
     bool admitted;
     struct kv_seq kv;
     uint64_t served;
     uint64_t start_ns, first_ns, last_ns; /* first step, first token, last token */
-    int step_tok, step_row;    /* tokens of it in the running step; its first row of logits, -1 none */
-    int logits_sent;           /* positions whose logits were shown: a recomputation shows none twice */
+    int step_tok, step_row;               /* tokens of it in the running step; its first row of logits, -1 none */
+    int logits_sent;                      /* positions whose logits were shown: a recomputation shows none twice */
 
-    pthread_mutex_t lock;      /* what follows */
+    pthread_mutex_t lock; /* what follows */
     pthread_cond_t cond;
     void (*notify)(void *arg);
     void *notify_arg;
-    int n_pushed, n_popped;    /* token events */
+    int n_pushed, n_popped; /* token events */
     bool last_is_eog, ended, end_taken;
     enum event_type end_type;
     enum finish finish;
@@ -90,12 +90,12 @@ struct engine {
     struct ledger *ledger;
     struct backend *backend;
     struct ledger_owner *own_step;
-    struct engine_opts opts;   /* defaults filled in */
+    struct engine_opts opts; /* defaults filled in */
     pthread_t thread;
     bool thread_runs;
     pthread_mutex_t lock;
     pthread_cond_t wake, freed; /* work came; a model's memory is back */
-    bool stop, poke;           /* under lock; poke: look again (cancel, memory came free) */
+    bool stop, poke;            /* under lock; poke: look again (cancel, memory came free) */
     struct request *all, *intake, *intake_last;
     struct engine_model *models;
     uint64_t next_order, n_loads;

@@ -13,7 +13,8 @@ int step_init(struct engine *g, struct err *e)
 {
     size_t tok = (size_t)g->max_tok, seq = (size_t)g->opts.max_batch;
     struct step_arrays *s = &g->step;
-    g->step_bytes = seq * (sizeof *s->seqs + sizeof *s->req + sizeof *s->pick + sizeof(int32_t)) + 3 * tok * sizeof(int32_t);
+    g->step_bytes =
+        seq * (sizeof *s->seqs + sizeof *s->req + sizeof *s->pick + sizeof(int32_t)) + 3 * tok * sizeof(int32_t);
     int rc = ledger_alloc(g->own_step, g->step_bytes, &g->step_mem, e);
     if (rc < 0)
         return rc;
@@ -41,7 +42,8 @@ static struct sched_seq describe(const struct request *r)
 {
     enum { HEADROOM = KV_BLOCK }; /* answer tokens that should fit before a sequence starts */
     int left = r->n_prompt + r->max_tokens - r->n_token;
-    struct sched_seq s = {.order = r->order, .served = r->served, .priority = r->priority, .todo = r->n_token - r->n_done};
+    struct sched_seq s = {
+        .order = r->order, .served = r->served, .priority = r->priority, .todo = r->n_token - r->n_done};
     s.admitted = r->admitted;
     s.pages_held = r->kv.n_page;
     s.pages_admit = kv_blocks((int64_t)r->n_token + (left < HEADROOM ? left : HEADROOM) - 1);
@@ -288,8 +290,13 @@ static bool is_stop(const struct request *r, int32_t id)
 static void next_token(struct request *r, const float *logits)
 {
     struct engine_model *m = r->model;
-    struct sample_in in = {.logits = logits, .n_vocab = (size_t)m->graph->n_vocab, .token = r->token, .n_prompt = r->n_prompt,
-                           .n_token = r->n_token, .params = &r->sample, .constraint = r->has_constraint ? &r->constraint : NULL};
+    struct sample_in in = {.logits = logits,
+                           .n_vocab = (size_t)m->graph->n_vocab,
+                           .token = r->token,
+                           .n_prompt = r->n_prompt,
+                           .n_token = r->n_token,
+                           .params = &r->sample,
+                           .constraint = r->has_constraint ? &r->constraint : NULL};
     struct err e;
     int32_t id;
     if (sample_token(&in, &m->sample, &id, &e) < 0) {
@@ -352,8 +359,16 @@ static void count_step(struct engine *g, struct engine_model *m, double run_s, d
 static int run(struct engine *g, struct engine_model *m, struct err *e)
 {
     struct step_arrays *s = &g->step;
-    struct batch b = {.token = s->token, .pos = s->pos, .seq = s->seq, .n_tok = s->n_tok, .seqs = s->seqs, .n_seq = s->n_req,
-                      .wanted = s->wanted, .n_wanted = s->n_row, .cancelled = all_cancelled, .cancel_arg = g};
+    struct batch b = {.token = s->token,
+                      .pos = s->pos,
+                      .seq = s->seq,
+                      .n_tok = s->n_tok,
+                      .seqs = s->seqs,
+                      .n_seq = s->n_req,
+                      .wanted = s->wanted,
+                      .n_wanted = s->n_row,
+                      .cancelled = all_cancelled,
+                      .cancel_arg = g};
     uint64_t now = clock_ns();
     for (int i = 0; i < s->n_req; i++)
         if (!s->req[i]->start_ns)
@@ -365,7 +380,8 @@ bool step_model(struct engine *g, struct engine_model *m)
 {
     struct step_arrays *s = &g->step;
     admit(g, m);
-    struct sched_limits lim = {.max_seq = g->opts.max_batch, .max_tok = g->max_tok, .chunk = chunk_now(g, m), .step = ++g->n_step};
+    struct sched_limits lim = {
+        .max_seq = g->opts.max_batch, .max_tok = g->max_tok, .chunk = chunk_now(g, m), .step = ++g->n_step};
     gather(g, m, sched_build(m->sched, m->n_live, &lim, s->pick));
     fit_rows(g, m);
     if (!s->n_req)

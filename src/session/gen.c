@@ -18,15 +18,15 @@ struct pending { /* a token whose text was not shown yet */
 struct choice {
     struct request *req;
     struct detok detok;
-    struct buf text;         /* not shown yet */
-    size_t shown;            /* front of text that the last delta points at */
+    struct buf text; /* not shown yet */
+    size_t shown;    /* front of text that the last delta points at */
     struct pending *pend;
     size_t n_pend, cap_pend;
-    size_t n_tok;            /* tokens since the last delta, when no log probabilities are kept */
+    size_t n_tok; /* tokens since the last delta, when no log probabilities are kept */
     int n_out;
-    bool stopped;            /* a stop string was found: what still comes is not wanted */
+    bool stopped; /* a stop string was found: what still comes is not wanted */
     bool flushed, ended;
-    struct event end;        /* DONE, waiting for the rest of the text to go first */
+    struct event end; /* DONE, waiting for the rest of the text to go first */
     bool has_end;
 };
 
@@ -35,7 +35,7 @@ struct hearth_gen {
     int n, n_prompt, turn, n_ended;
     bool logprobs;
     struct stop_list stop;
-    struct choice *choice;      /* [n] */
+    struct choice *choice;           /* [n] */
     struct hearth_logprob *lp, *top; /* of the last delta */
     const struct hearth_logprob **top_at;
     int *n_top;
@@ -44,7 +44,7 @@ struct hearth_gen {
     void *notify_arg;
     pthread_mutex_t lock;
     pthread_cond_t cond;
-    uint64_t news;              /* under lock: events queued so far */
+    uint64_t news; /* under lock: events queued so far */
 };
 
 enum { CHOICES_MAX = 128, STOPS_MAX = 64, STOP_LEN_MAX = 4096 };
@@ -134,7 +134,8 @@ static int begin(struct hearth_gen *g, const struct hearth_request *r, const str
     struct hearth_model *m = g->model;
     int n_ctx = engine_model_info(m->em)->n_ctx;
     if (ids->n >= (size_t)n_ctx)
-        return err_set(e, ERR_LIMIT, "prompt has %zu tokens, context %d (one must be left for the answer)", ids->n, n_ctx);
+        return err_set(e, ERR_LIMIT, "prompt has %zu tokens, context %d (one must be left for the answer)", ids->n,
+                       n_ctx);
     if (r->n_bias > 4096)
         return err_set(e, ERR_LIMIT, "logit_bias names %zu tokens, at most 4096", r->n_bias);
     if (r->max_tokens < 0)
@@ -145,8 +146,14 @@ static int begin(struct hearth_gen *g, const struct hearth_request *r, const str
     for (size_t i = 0; i < r->n_bias; i++)
         bias[i] = (struct logit_bias){r->bias[i].id, r->bias[i].bias};
     g->n_prompt = (int)ids->n;
-    struct request_args a = {.model = m->em, .token = ids->id, .n_token = (int)ids->n, .sample = sample_of(r, bias),
-                             .stop_id = m->stop_id, .n_stop_id = m->n_stop_id, .notify = on_event, .notify_arg = g};
+    struct request_args a = {.model = m->em,
+                             .token = ids->id,
+                             .n_token = (int)ids->n,
+                             .sample = sample_of(r, bias),
+                             .stop_id = m->stop_id,
+                             .n_stop_id = m->n_stop_id,
+                             .notify = on_event,
+                             .notify_arg = g};
     a.max_tokens = r->max_tokens ? r->max_tokens : default_tokens(m, g->n_prompt);
     int rc = submit(g, &a, e);
     mem_free(bias);
@@ -372,11 +379,13 @@ static int on_token(struct hearth_gen *g, struct choice *c, const struct event *
 
 static void on_done(struct hearth_gen *g, struct choice *c, struct hearth_delta *d)
 {
-    static const char *const names[] = {[FINISH_STOP] = "stop", [FINISH_LENGTH] = "length", [FINISH_CANCELLED] = "cancelled"};
+    static const char *const names[] = {
+        [FINISH_STOP] = "stop", [FINISH_LENGTH] = "length", [FINISH_CANCELLED] = "cancelled"};
     const struct request_stats *s = &c->end.stats;
     d->type = HEARTH_DONE;
     d->finish = names[c->stopped ? FINISH_STOP : c->end.finish];
-    d->usage = (struct hearth_usage){s->n_prompt, s->n_cached, c->stopped ? c->n_out : s->n_output, s->queue_s, s->prefill_s, s->decode_s};
+    d->usage = (struct hearth_usage){s->n_prompt, s->n_cached,  c->stopped ? c->n_out : s->n_output,
+                                     s->queue_s,  s->prefill_s, s->decode_s};
     c->ended = true;
     g->n_ended++;
 }
@@ -454,7 +463,8 @@ int hearth_next(struct hearth_gen *g, struct hearth_delta *d, int timeout_ms)
         int rc = 0;
         pthread_mutex_lock(&g->lock);
         while (g->news == seen && rc != ETIMEDOUT)
-            rc = timeout_ms < 0 ? pthread_cond_wait(&g->cond, &g->lock) : pthread_cond_timedwait(&g->cond, &g->lock, &until);
+            rc = timeout_ms < 0 ? pthread_cond_wait(&g->cond, &g->lock)
+                                : pthread_cond_timedwait(&g->cond, &g->lock, &until);
         pthread_mutex_unlock(&g->lock);
         if (rc == ETIMEDOUT)
             timeout_ms = 0;

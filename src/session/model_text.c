@@ -31,7 +31,8 @@ static void read_template(struct hearth_model *m, const struct model_file *f)
 {
     struct file_str src;
     if (file_get_str(f, "tokenizer.chat_template", &src, NULL) < 0) {
-        err_set(&m->tmpl_err, ERR_UNSUPPORTED, "%s has no chat template: it is a base model; use completions, or --raw", m->name);
+        err_set(&m->tmpl_err, ERR_UNSUPPORTED, "%s has no chat template: it is a base model; use completions, or --raw",
+                m->name);
         return;
     }
     if (chat_template_new(&m->tmpl, src.p, src.n, &m->tmpl_err) < 0)

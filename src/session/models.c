@@ -14,7 +14,8 @@ static void drain(struct hearth_model *m)
     if (m->em)
         engine_model_leave(m->em);
     m->em = NULL;
-    malloc_trim(0); /* a tokeniser is some hundred thousand small blocks: give their pages back, as the ledger was told */
+    malloc_trim(
+        0); /* a tokeniser is some hundred thousand small blocks: give their pages back, as the ledger was told */
 }
 
 void models_drop(struct hearth_model *m)
@@ -71,7 +72,8 @@ static int load_progress(void *arg, uint64_t done, uint64_t total)
 
 static int load_once(struct hearth_model *m, struct err *e)
 {
-    struct engine_load a = {.path = m->path, .name = m->name, .precise = m->h->precise, .progress = load_progress, .progress_arg = m};
+    struct engine_load a = {
+        .path = m->path, .name = m->name, .precise = m->h->precise, .progress = load_progress, .progress_arg = m};
     int rc = engine_model_load(m->h->engine, &a, &m->em, e);
     if (rc == 0 && (rc = model_text_build(m, e)) < 0)
         drain(m);
@@ -259,7 +261,8 @@ static int get(struct hearth *h, const struct wanted *w, struct hearth_model **o
     return 0;
 }
 
-int hearth_model_get(struct hearth *h, const char *name, hearth_progress progress, void *arg, struct hearth_model **out, struct err *e)
+int hearth_model_get(struct hearth *h, const char *name, hearth_progress progress, void *arg, struct hearth_model **out,
+                     struct err *e)
 {
     struct wanted w = {.progress = progress, .arg = arg};
     int rc = resolve(h, name, &w, e);

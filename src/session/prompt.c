@@ -32,10 +32,11 @@ static int join_parts(cJSON *msg, const cJSON *parts, int at, struct err *e)
     int rc = 0;
     cJSON_ArrayForEach(part, parts)
     {
-        const cJSON *type = cJSON_GetObjectItemCaseSensitive(part, "type"), *text = cJSON_GetObjectItemCaseSensitive(part, "text");
+        const cJSON *type = cJSON_GetObjectItemCaseSensitive(part, "type"),
+                    *text = cJSON_GetObjectItemCaseSensitive(part, "text");
         if (cJSON_IsString(type) && strcmp(type->valuestring, "text") != 0) {
-            rc = err_set(e, ERR_UNSUPPORTED, "messages[%d] holds a part of type \"%.40s\"; this model reads text only", at,
-                         type->valuestring);
+            rc = err_set(e, ERR_UNSUPPORTED, "messages[%d] holds a part of type \"%.40s\"; this model reads text only",
+                         at, type->valuestring);
             break;
         }
         if (!cJSON_IsString(text)) {
@@ -185,8 +186,8 @@ static bool normalise(cJSON *ctx)
     return changed;
 }
 
-int prompt_render(struct hearth_model *m, const char *messages_json, const char *tools_json, struct buf *out, uint8_t **trusted,
-                  struct err *e)
+int prompt_render(struct hearth_model *m, const char *messages_json, const char *tools_json, struct buf *out,
+                  uint8_t **trusted, struct err *e)
 {
     if (!m->tmpl) {
         if (e)
@@ -257,8 +258,8 @@ int hearth_render(struct hearth_model *m, const char *messages_json, const char 
     return *text ? 0 : err_set(e, ERR_NOMEM, "no memory for a prompt");
 }
 
-int hearth_tokenize(struct hearth_model *m, const char *text, size_t n, bool add_special, bool parse_special, int32_t **ids,
-                    size_t *n_ids, struct err *e)
+int hearth_tokenize(struct hearth_model *m, const char *text, size_t n, bool add_special, bool parse_special,
+                    int32_t **ids, size_t *n_ids, struct err *e)
 {
     struct token_list l = {0};
     unsigned flags = (add_special ? (unsigned)TOK_ADD_SPECIAL : 0) | (parse_special ? (unsigned)TOK_PARSE_SPECIAL : 0);

@@ -19,35 +19,35 @@ struct hearth {
     struct store *store;
     bool precise;
     pthread_mutex_t lock;
-    pthread_cond_t changed;       /* a model's state or a loader's end */
-    struct hearth_model *models;  /* under lock */
-    uint64_t uses;                /* under lock: counts up, orders models by last use */
-    int n_loaders;                /* under lock */
-    bool closing;                 /* under lock */
+    pthread_cond_t changed;      /* a model's state or a loader's end */
+    struct hearth_model *models; /* under lock */
+    uint64_t uses;               /* under lock: counts up, orders models by last use */
+    int n_loaders;               /* under lock */
+    bool closing;                /* under lock */
 };
 
 enum model_state { MODEL_LOADING, MODEL_READY, MODEL_UNLOADING, MODEL_FAILED };
 
 struct hearth_model {
     struct hearth *h;
-    struct hearth_model *next;    /* under lock, as are the next eight */
+    struct hearth_model *next; /* under lock, as are the next eight */
     enum model_state state;
-    int refs, waiters;            /* users; callers that wait for the load */
+    int refs, waiters; /* users; callers that wait for the load */
     uint64_t used;
     int64_t used_unix;
-    uint64_t done, total;         /* bytes of the load */
+    uint64_t done, total; /* bytes of the load */
     double begin_s, load_s;
-    struct err err;               /* why the load failed */
+    struct err err; /* why the load failed */
     char name[96];
     char *path;
 
     /* set by the loader before READY, then constant */
     struct engine_model *em;
     struct tokenizer *tok;
-    struct chat_template *tmpl;   /* NULL: none, or not understood: tmpl_err */
+    struct chat_template *tmpl; /* NULL: none, or not understood: tmpl_err */
     struct err tmpl_err;
-    struct ledger_owner *text;    /* tokeniser and template */
-    char *bos, *eos;              /* their text for the template */
+    struct ledger_owner *text; /* tokeniser and template */
+    char *bos, *eos;           /* their text for the template */
     int32_t *stop_id;
     int n_stop_id;
 };
@@ -60,6 +60,7 @@ int model_text_build(struct hearth_model *m, struct err *e);
 void model_text_free(struct hearth_model *m);
 /* prompt.c: what a request says -> token ids. mem_free *ids via token_list_done. */
 int prompt_ids(struct hearth_model *m, const struct hearth_request *r, struct token_list *out, struct err *e);
-int prompt_render(struct hearth_model *m, const char *messages_json, const char *tools_json, struct buf *out, uint8_t **trusted, struct err *e);
+int prompt_render(struct hearth_model *m, const char *messages_json, const char *tools_json, struct buf *out,
+                  uint8_t **trusted, struct err *e);
 
 #endif

@@ -40,7 +40,7 @@ static inline void rig_close(struct rig *r)
     ledger_free(r->ledger);
 }
 
-struct record { /* what one request gave */
+struct record {    /* what one request gave */
     float *logits; /* [n_ctx][n_vocab] by position, zero where none came */
     int n_vocab, n_pos, n_tok, first_pos;
     int32_t token[4096];
@@ -79,7 +79,10 @@ static inline void prompt_fill(int32_t *token, int n, int n_vocab, uint64_t numb
 
 static inline struct request_args args_of(const struct rig *rig, const int32_t *token, int n, int max_tokens)
 {
-    return (struct request_args){.model = rig->model, .token = token, .n_token = n, .max_tokens = max_tokens,
+    return (struct request_args){.model = rig->model,
+                                 .token = token,
+                                 .n_token = n,
+                                 .max_tokens = max_tokens,
                                  .sample = {.top_p = 1, .repetition_penalty = 1, .logprobs = -1}};
 }
 

@@ -124,7 +124,8 @@ static void ends(void)
         CHECK_INT(ev.type, EVENT_TOKEN);
         tok[i] = ev.token;
         CHECK_INT(ev.n_top, 3);
-        CHECK(ev.top_id[0] == ev.token && ev.logprob == ev.top_logprob[0] && ev.logprob < 0); /* greedy takes the best */
+        CHECK(ev.top_id[0] == ev.token && ev.logprob == ev.top_logprob[0] &&
+              ev.logprob < 0); /* greedy takes the best */
         CHECK(ev.top_logprob[0] >= ev.top_logprob[1] && ev.top_logprob[1] >= ev.top_logprob[2]);
     }
     ev = end_of(r);
@@ -213,7 +214,8 @@ static void cancelled_in_every_phase(void)
     for (int i = 0; i < 5000 && engine_model_running(rig.model); i++)
         nap_ms(1);
     CHECK_INT(engine_model_running(rig.model), 0);
-    for (int i = 0; i < 5000 && ledger_used(rig.ledger) != before; i++) /* the engine thread tidies up after the last event */
+    for (int i = 0; i < 5000 && ledger_used(rig.ledger) != before;
+         i++) /* the engine thread tidies up after the last event */
         nap_ms(1);
     CHECK_INT(ledger_used(rig.ledger), before);
     rig_close(&rig);
@@ -465,7 +467,8 @@ static void *stress_main(void *arg)
     struct stress *s = arg;
     uint64_t n = 0;
     for (int round = 0; round < 25; round++) {
-        double u = rng_uniform(s->number, 3, n++), v = rng_uniform(s->number, 3, n++), w = rng_uniform(s->number, 3, n++);
+        double u = rng_uniform(s->number, 3, n++), v = rng_uniform(s->number, 3, n++),
+               w = rng_uniform(s->number, 3, n++);
         struct request_args a = args_of(s->rig, NULL, 0, 1 + (int)(u * 30));
         a.sample.temperature = (float)v;
         a.priority = (int)(w * 3);

@@ -54,7 +54,8 @@ struct setup {
 static struct record *run(const struct setup *s)
 {
     struct rig rig;
-    struct engine_opts o = {.n_threads = s->threads, .prefill_chunk = s->chunk, .max_batch = s->max_batch, .cpu_mask = s->mask};
+    struct engine_opts o = {
+        .n_threads = s->threads, .prefill_chunk = s->chunk, .max_batch = s->max_batch, .cpu_mask = s->mask};
     if (rig_open(&rig, path, o, (size_t)1 << 30) < 0)
         return NULL;
     n_vocab_all = (size_t)rig.n_vocab;
@@ -97,12 +98,13 @@ static void same(const struct setup *s)
         return;
     int from = s->every_position ? 0 : N_PROMPT - 1, differ = 0;
     for (int pos = from; pos < truth->n_pos; pos++)
-        differ += memcmp(r->logits + (size_t)pos * n_vocab_all, truth->logits + (size_t)pos * n_vocab_all, n_vocab_all * sizeof(float)) != 0;
+        differ += memcmp(r->logits + (size_t)pos * n_vocab_all, truth->logits + (size_t)pos * n_vocab_all,
+                         n_vocab_all * sizeof(float)) != 0;
     if (differ || memcmp(r->token, truth->token, sizeof r->token) != 0) {
         CHECK_INT(differ, 0);
         CHECK(memcmp(r->token, truth->token, sizeof r->token) == 0);
-        fprintf(stderr, "  with threads %d chunk %d strangers %d mask %s every %d\n", s->threads, s->chunk, s->strangers,
-                cpu_mask_name(s->mask), s->every_position);
+        fprintf(stderr, "  with threads %d chunk %d strangers %d mask %s every %d\n", s->threads, s->chunk,
+                s->strangers, cpu_mask_name(s->mask), s->every_position);
     }
     record_free(r);
 }
@@ -128,7 +130,8 @@ static void reference_and_golden(void)
         printf("    {\"%s\", 0x%016llxu},\n", name, (unsigned long long)sum);
     for (int i = 0; golden[i].file; i++)
         if (strcmp(golden[i].file, name) == 0 && golden[i].sum != sum) {
-            fprintf(stderr, "  %s: 0x%016llx, golden 0x%016llx\n", name, (unsigned long long)sum, (unsigned long long)golden[i].sum);
+            fprintf(stderr, "  %s: 0x%016llx, golden 0x%016llx\n", name, (unsigned long long)sum,
+                    (unsigned long long)golden[i].sum);
             CHECK(golden[i].sum == sum);
         }
 }

@@ -7,7 +7,7 @@
 
 enum { N = 3000 };
 static float logits[N];
-static double scratch_mem[N * 4];
+static double scratch_mem[N * 5];
 static struct sample_scratch scratch;
 static uint64_t counter;
 
@@ -24,11 +24,10 @@ static struct sample_params plain(void)
 static int32_t sample(const float *x, size_t n, const struct sample_params *p, int position)
 {
     static const int32_t none[1];
-    struct sample_in in = {.logits = x, .n_vocab = n, .token = none, .n_prompt = position, .n_token = position, .params = p};
+    struct sample_in in = {
+        .logits = x, .n_vocab = n, .token = none, .n_prompt = position, .n_token = position, .params = p};
     int32_t id = -1;
     struct err e;
-    if (position > 1 && p->repetition_penalty != 1.0f)
-        abort(); /* no history here */
     CHECK_INT(sample_token(&in, &scratch, &id, &e), 0);
     return id;
 }
@@ -88,11 +87,21 @@ static void fill(size_t n, int kind)
     for (size_t i = 0; i < n; i++) {
         double u = uniform();
         switch (kind) {
-        case 0: logits[i] = (float)(u * 20 - 10); break;
-        case 1: logits[i] = (float)(int)(u * 8); break; /* ties everywhere */
-        case 2: logits[i] = (float)(-u * 0.01); break;  /* nearly flat */
-        case 3: logits[i] = u < 0.5 ? -INFINITY : (float)(u * 50 - 60); break;
-        default: logits[i] = (float)(fm_log(u + 1e-9) * 8); break; /* a few far ahead */
+        case 0:
+            logits[i] = (float)(u * 20 - 10);
+            break;
+        case 1:
+            logits[i] = (float)(int)(u * 8);
+            break; /* ties everywhere */
+        case 2:
+            logits[i] = (float)(-u * 0.01);
+            break; /* nearly flat */
+        case 3:
+            logits[i] = u < 0.5 ? -INFINITY : (float)(u * 50 - 60);
+            break;
+        default:
+            logits[i] = (float)(fm_log(u + 1e-9) * 8);
+            break; /* a few far ahead */
         }
     }
 }
@@ -112,7 +121,8 @@ static void equals_full_sort(void)
         int got = sample(logits, n, &p, round % 100), want = by_sort(logits, n, &p, round % 100);
         if (got != want) {
             CHECK_INT(got, want);
-            printf("     round %d n %zu k %d p %g min %g t %g\n", round, n, p.top_k, (double)p.top_p, (double)p.min_p, (double)p.temperature);
+            printf("     round %d n %zu k %d p %g min %g t %g\n", round, n, p.top_k, (double)p.top_p, (double)p.min_p,
+                   (double)p.temperature);
             return;
         }
     }
@@ -169,7 +179,8 @@ static void penalties_and_bias(void)
     p.repetition_penalty = 2.5f; /* 1: 4 -> 1.6; 2: -1 -> -2.5; 3: 3 -> 1.2 */
     CHECK_INT(sample_token(&in, &scratch, &id, NULL), 0);
     CHECK_INT(id, 0);
-    CHECK(scratch.work[1] == 4.0f / 2.5f && scratch.work[2] == -2.5f && scratch.work[3] == 3.0f / 2.5f && scratch.work[4] == 0.0f);
+    CHECK(scratch.work[1] == 4.0f / 2.5f && scratch.work[2] == -2.5f && scratch.work[3] == 3.0f / 2.5f &&
+          scratch.work[4] == 0.0f);
     p = plain();
     p.presence_penalty = 0.5f;
     p.frequency_penalty = 0.25f; /* output only: 3 twice, 2 once; 1 is of the prompt and stays */

@@ -110,7 +110,8 @@ static void nobody_starves(void)
     for (uint64_t step = 1; step <= STEPS; step++) {
         uint64_t r = (uint64_t)(rng_uniform(1, 0, step) * 1e6);
         if (n < N && r % 100 < 12) {
-            s[n] = (struct sched_seq){.order = order++, .served = step, .todo = 1 + (int)(r % 7 == 0 ? 3000 : r % 300), .pages_admit = 1};
+            s[n] = (struct sched_seq){
+                .order = order++, .served = step, .todo = 1 + (int)(r % 7 == 0 ? 3000 : r % 300), .pages_admit = 1};
             left[n] = 1 + (int)(r % 40);
             born[n++] = step;
         }

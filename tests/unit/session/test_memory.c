@@ -28,7 +28,7 @@ static bool find_model(void)
 struct watch {
     struct hearth *h;
     atomic_bool stop;
-    double worst_used, worst_rss; /* at the worst moment */
+    double worst_used, worst_rss;   /* at the worst moment */
     double worst_over, worst_under; /* RSS above and below the ledger, as shares of the ledger */
     size_t slack;                   /* bytes that do not count: a few pages of heap on an empty process are no 3 % */
     int samples;
@@ -36,7 +36,8 @@ struct watch {
 
 static void look(struct watch *w)
 {
-    double used = (double)ledger_used(hearth_ledger(w->h)), rss = (double)cpu_rss(), used2 = (double)ledger_used(hearth_ledger(w->h));
+    double used = (double)ledger_used(hearth_ledger(w->h)), rss = (double)cpu_rss(),
+           used2 = (double)ledger_used(hearth_ledger(w->h));
     if (used != used2) /* changed while we looked */
         return;
     double over = (rss - used - (double)w->slack) / used, under = (used - rss - (double)w->slack) / used;
@@ -78,7 +79,8 @@ static void ledger_is_rss(void)
     CHECK_INT(hearth_model_get(h, model, NULL, NULL, &m, &e), 0);
     struct watch loaded = {.h = h};
     look(&loaded);
-    struct hearth_request r = {.prompt = "The history of the city begins", .n = 3, .max_tokens = 40, .temperature = 1, .ignore_eos = true};
+    struct hearth_request r = {
+        .prompt = "The history of the city begins", .n = 3, .max_tokens = 40, .temperature = 1, .ignore_eos = true};
     CHECK_INT(hearth_generate(m, &r, &g, &e), 0);
     struct watch serving = {.h = h};
     while (hearth_next(g, &d, -1) == 1)
@@ -91,9 +93,10 @@ static void ledger_is_rss(void)
     look(&unloaded);
     atomic_store(&w.stop, true);
     pthread_join(t, NULL);
-    printf("     RSS above / below ledger: loading %.2f %% / -, loaded %.2f / %.2f, serving %.2f / %.2f, unloaded %.2f / %.2f\n",
-           w.worst_over * 100, loaded.worst_over * 100, loaded.worst_under * 100, serving.worst_over * 100, serving.worst_under * 100,
-           unloaded.worst_over * 100, unloaded.worst_under * 100);
+    printf(
+        "     RSS above / below ledger: loading %.2f %% / -, loaded %.2f / %.2f, serving %.2f / %.2f, unloaded %.2f / %.2f\n",
+        w.worst_over * 100, loaded.worst_over * 100, loaded.worst_under * 100, serving.worst_over * 100,
+        serving.worst_under * 100, unloaded.worst_over * 100, unloaded.worst_under * 100);
     if (w.worst_over > 0)
         printf("     worst moment: RSS %.1f MiB, ledger %.1f MiB\n", w.worst_rss / 1048576, w.worst_used / 1048576);
     CHECK(w.samples > 10 && serving.samples > 0);

@@ -86,7 +86,13 @@ static void answers_repeat(void)
     static struct answer a[3], b[3];
     struct hearth *h = open_with(0);
     struct hearth_model *m = get(h, path[0]);
-    struct hearth_request r = {.messages_json = chat, .max_tokens = 40, .temperature = 0.9f, .has_seed = true, .seed = 7, .n = 3, .ignore_eos = true};
+    struct hearth_request r = {.messages_json = chat,
+                               .max_tokens = 40,
+                               .temperature = 0.9f,
+                               .has_seed = true,
+                               .seed = 7,
+                               .n = 3,
+                               .ignore_eos = true};
     CHECK_INT(ask(m, &r, a, 3), 0);
     CHECK_INT(ask(m, &r, b, 3), 0);
     for (int i = 0; i < 3; i++) {
@@ -108,7 +114,12 @@ static void stop_strings_cut(void)
     static struct answer whole, cut;
     struct hearth *h = open_with(0);
     struct hearth_model *m = get(h, path[0]);
-    struct hearth_request r = {.prompt = "once upon a time", .max_tokens = 60, .temperature = 1, .has_seed = true, .seed = 3, .ignore_eos = true};
+    struct hearth_request r = {.prompt = "once upon a time",
+                               .max_tokens = 60,
+                               .temperature = 1,
+                               .has_seed = true,
+                               .seed = 3,
+                               .ignore_eos = true};
     CHECK_INT(ask(m, &r, &whole, 1), 0);
     CHECK(whole.len > 20);
     r.n_stop = 1;
@@ -168,7 +179,8 @@ static void refused_requests(void)
     struct hearth_gen *g = NULL;
     struct err e;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        int rc = hearth_generate(m, &(struct hearth_request){.messages_json = bad[i].messages, .max_tokens = 1}, &g, &e);
+        int rc =
+            hearth_generate(m, &(struct hearth_request){.messages_json = bad[i].messages, .max_tokens = 1}, &g, &e);
         CHECK_INT(rc, bad[i].code);
         if (rc != bad[i].code)
             fprintf(stderr, "  %s\n", bad[i].messages);
@@ -188,7 +200,8 @@ static void refused_requests(void)
     const char *stops[65];
     for (int i = 0; i < 65; i++)
         stops[i] = "x";
-    CHECK_INT(hearth_generate(m, &(struct hearth_request){.prompt = "x", .stop = stops, .n_stop = 65}, &g, &e), ERR_LIMIT);
+    CHECK_INT(hearth_generate(m, &(struct hearth_request){.prompt = "x", .stop = stops, .n_stop = 65}, &g, &e),
+              ERR_LIMIT);
     CHECK(g == NULL);
     CHECK_INT(hearth_model_get(h, "/nonexistent/x.gguf", NULL, NULL, &base, &e), ERR_NOTFOUND);
     hearth_model_unref(m);
@@ -202,12 +215,17 @@ static void content_parts_and_roles(void)
     struct hearth_model *m = get(h, path[0]);
     char *a = NULL, *b = NULL;
     struct err e = {0};
-    CHECK_INT(hearth_render(m, "[{\"role\":\"system\",\"content\":\"Be brief\"},{\"role\":\"user\",\"content\":\"Hello there\"}]", NULL, &a, &e), 0);
-    CHECK_INT(hearth_render(m,
-                            "[{\"role\":\"developer\",\"content\":\"Be brief\"},{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
-                            "\"Hello \"},{\"type\":\"text\",\"text\":\"there\"}]}]",
-                            "[]", &b, &e),
+    CHECK_INT(hearth_render(
+                  m, "[{\"role\":\"system\",\"content\":\"Be brief\"},{\"role\":\"user\",\"content\":\"Hello there\"}]",
+                  NULL, &a, &e),
               0);
+    CHECK_INT(
+        hearth_render(
+            m,
+            "[{\"role\":\"developer\",\"content\":\"Be brief\"},{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
+            "\"Hello \"},{\"type\":\"text\",\"text\":\"there\"}]}]",
+            "[]", &b, &e),
+        0);
     CHECK_STR(a, b);
     CHECK(a && strstr(a, "Hello there") != NULL);
     mem_free(a);
@@ -269,7 +287,9 @@ static void notify_passes_through(void)
     struct hearth *h = open_with(0);
     struct hearth_model *m = get(h, path[0]);
     notified = 0;
-    CHECK_INT(ask(m, &(struct hearth_request){.prompt = "x", .max_tokens = 5, .ignore_eos = true, .notify = notify}, &a, 1), 0);
+    CHECK_INT(
+        ask(m, &(struct hearth_request){.prompt = "x", .max_tokens = 5, .ignore_eos = true, .notify = notify}, &a, 1),
+        0);
     pthread_mutex_lock(&notified_lock);
     CHECK(notified >= 5);
     pthread_mutex_unlock(&notified_lock);
@@ -354,7 +374,8 @@ static void idle_models_leave(void)
     size_t both = bytes_of(h, "ready"), spare = both / 5;
     CHECK_INT(ledger_set_ceiling(l, empty + both + spare, &e), 0);
     struct hearth_model *c = NULL;
-    CHECK_INT(hearth_model_get(h, path[2], NULL, NULL, &c, &e), ERR_NOMEM); /* b is in use and c is the largest: a alone is not enough */
+    CHECK_INT(hearth_model_get(h, path[2], NULL, NULL, &c, &e),
+              ERR_NOMEM); /* b is in use and c is the largest: a alone is not enough */
     CHECK(strstr(e.msg, "MiB") != NULL);
     struct hearth_model_status st[4];
     CHECK_INT(hearth_models(h, st, 4), 1);
