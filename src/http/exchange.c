@@ -57,7 +57,8 @@ static enum MHD_Result add_header(void *arg, enum MHD_ValueKind kind, const char
     return MHD_YES;
 }
 
-static struct http_req *exchange_new(struct http_server *s, struct MHD_Connection *conn, const char *url, const char *method)
+static struct http_req *exchange_new(struct http_server *s, struct MHD_Connection *conn, const char *url,
+                                     const char *method)
 {
     struct http_req *r = mem_calloc(1, sizeof *r);
     if (!r)
@@ -177,6 +178,9 @@ static enum MHD_Result on_body(struct http_server *s, struct http_req *r, const 
     }
     int refused = n > s->o.body_max - r->body_len ? 413 : body_room(r, n) ? 503 : 0;
     if (refused) {
+        mem_free(r->body); /* what follows is dropped: why keep what came */
+        r->body = NULL;
+        r->body_len = r->body_cap = 0;
         s->o.refuse(s->o.arg, r, refused);
         return r->resp ? MHD_YES : MHD_NO;
     }
@@ -209,8 +213,8 @@ static enum MHD_Result on_complete(struct http_req *r)
     return MHD_YES;
 }
 
-enum MHD_Result exchange_access(void *cls, struct MHD_Connection *conn, const char *url, const char *method, const char *version,
-                               const char *data, size_t *len, void **con_cls)
+enum MHD_Result exchange_access(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
+                                const char *version, const char *data, size_t *len, void **con_cls)
 {
     (void)version;
     struct http_server *s = cls;
@@ -311,7 +315,8 @@ bool http_gone(struct http_req *r)
 
 int http_reply(struct http_req *r, const struct http_head *h, const void *body, size_t len, bool fixed)
 {
-    struct MHD_Response *p = MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, fixed ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *p = MHD_create_response_from_buffer(len, (void *)(uintptr_t)body,
+                                                             fixed ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_COPY);
     bool ok = p && (!h->type || MHD_add_response_header(p, "Content-Type", h->type) == MHD_YES);
     for (size_t i = 0; ok && i < h->n_extra; i++)
         ok = MHD_add_response_header(p, h->extra[i].name, h->extra[i].value) == MHD_YES;

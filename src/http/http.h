@@ -36,7 +36,8 @@ struct http_opts {
     /* Must http_reply with this status: 413 body too long, 503 no memory for it. Epoll thread. */
     void (*refuse)(void *arg, struct http_req *r, int status);
     void (*handle)(void *arg, struct http_req *r); /* worker thread */
-    void (*done)(void *arg, struct http_req *r);   /* the answer was sent or its client is gone: for counters; may be NULL */
+    void (*done)(void *arg,
+                 struct http_req *r); /* the answer was sent or its client is gone: for counters; may be NULL */
     void *arg;
 };
 /* *out is set before the first callback can run; NULL after an error. */
@@ -59,11 +60,11 @@ void http_stats(struct http_server *s, struct http_stats *out);
 
 /* What was asked. Strings live until http_release. */
 const char *http_method(const struct http_req *r);
-const char *http_path(const struct http_req *r); /* percent-decoded, without the query */
+const char *http_path(const struct http_req *r);                     /* percent-decoded, without the query */
 const char *http_header(const struct http_req *r, const char *name); /* NULL if absent */
 const char *http_body(const struct http_req *r, size_t *len);        /* NUL-terminated; "" if none */
-double http_age_s(const struct http_req *r);     /* since its headers arrived */
-int http_status(const struct http_req *r);       /* of the answer; 0 before */
+double http_age_s(const struct http_req *r);                         /* since its headers arrived */
+int http_status(const struct http_req *r);                           /* of the answer; 0 before */
 void http_set_user(struct http_req *r, void *user);
 void *http_user(const struct http_req *r);
 void http_release(struct http_req *r);
@@ -80,7 +81,8 @@ struct http_head { /* status line and headers of an answer */
 /* body is copied, unless fixed: then it must outlive the server. */
 int http_reply(struct http_req *r, const struct http_head *h, const void *body, size_t len, bool fixed);
 
-int http_stream_begin(struct http_req *r, const struct http_head *h); /* ERR_NOMEM: refused by reserve; answer otherwise */
+int http_stream_begin(struct http_req *r,
+                      const struct http_head *h); /* ERR_NOMEM: refused by reserve; answer otherwise */
 /* Appends, never blocks: look at http_stream_room before producing more. Non-zero: the client is gone. */
 int http_stream_write(struct http_req *r, const void *data, size_t len);
 size_t http_stream_room(struct http_req *r); /* bytes below stream_max; 0: wait for `room` */

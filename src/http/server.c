@@ -27,9 +27,12 @@ static int listen_on(const struct addrinfo *a, const char *host, int port, struc
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, strcmp(host, "::") ? &one : &zero, sizeof one);
     if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, HTTP_BACKLOG) == 0)
         return fd;
-    int rc = errno == EADDRINUSE ? err_set(e, ERR_BUSY, "port %d on %s is in use: another program listens there; choose another with --port", port, host)
-             : errno == EACCES   ? err_set(e, ERR_DENIED, "port %d needs more rights: choose one above 1023 with --port", port)
-                                 : err_errno(e, "cannot listen on %s, port %d", host, port);
+    int rc =
+        errno == EADDRINUSE
+            ? err_set(e, ERR_BUSY, "port %d on %s is in use: another program listens there; choose another with --port",
+                      port, host)
+        : errno == EACCES ? err_set(e, ERR_DENIED, "port %d needs more rights: choose one above 1023 with --port", port)
+                          : err_errno(e, "cannot listen on %s, port %d", host, port);
     close(fd);
     return rc;
 }
@@ -49,7 +52,8 @@ static int listen_add(struct http_server *s, const char *host, struct err *e)
     struct sockaddr_storage at;
     socklen_t n = sizeof at;
     if (getsockname(fd, (struct sockaddr *)&at, &n) == 0)
-        s->port = ntohs(at.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port : ((struct sockaddr_in *)&at)->sin_port);
+        s->port = ntohs(at.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port
+                                                 : ((struct sockaddr_in *)&at)->sin_port);
     s->listen[s->n_listen++] = fd;
     return 0;
 }
@@ -64,11 +68,13 @@ static int listen_all(struct http_server *s, struct err *e)
         listen_add(s, "::1", NULL); /* a machine without IPv6 does without */
     bool any = host && (!strcmp(host, "0.0.0.0") || !strcmp(host, "::"));
     bool v6 = host && !any && strchr(host, ':');
-    snprintf(s->url, sizeof s->url, "http://%s%s%s:%d", v6 ? "[" : "", host && !any ? host : "127.0.0.1", v6 ? "]" : "", s->port);
+    snprintf(s->url, sizeof s->url, "http://%s%s%s:%d", v6 ? "[" : "", host && !any ? host : "127.0.0.1", v6 ? "]" : "",
+             s->port);
     return 0;
 }
 
-static void count_connection(void *cls, struct MHD_Connection *conn, void **socket_cls, enum MHD_ConnectionNotificationCode what)
+static void count_connection(void *cls, struct MHD_Connection *conn, void **socket_cls,
+                             enum MHD_ConnectionNotificationCode what)
 {
     (void)conn, (void)socket_cls;
     struct http_server *s = cls;
@@ -93,10 +99,11 @@ static int daemons_start(struct http_server *s, struct err *e)
 {
     for (int i = 0; i < s->n_listen; i++) {
         s->daemon[i] = MHD_start_daemon(
-            MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, exchange_access, s,
-            MHD_OPTION_EXTERNAL_LOGGER, library_log, NULL, MHD_OPTION_LISTEN_SOCKET, s->listen[i], MHD_OPTION_CONNECTION_LIMIT,
-            (unsigned)s->o.max_connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->o.idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-            (size_t)HTTP_HEADER_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED, exchange_completed, s,
+            MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+            exchange_access, s, MHD_OPTION_EXTERNAL_LOGGER, library_log, NULL, MHD_OPTION_LISTEN_SOCKET, s->listen[i],
+            MHD_OPTION_CONNECTION_LIMIT, (unsigned)s->o.max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+            (unsigned)s->o.idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_HEADER_MEMORY,
+            MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED, exchange_completed, s,
             MHD_OPTION_NOTIFY_CONNECTION, count_connection, s, MHD_OPTION_END);
         if (!s->daemon[i])
             return err_set(e, ERR_IO, "the HTTP library does not start: %s", strerror(errno));

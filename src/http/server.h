@@ -11,7 +11,8 @@
 #include <stdatomic.h>
 
 enum { HTTP_MAX_LISTEN = 2 };
-#define HTTP_DISCARD_MAX ((uint64_t)256 << 20) /* a refused body up to here is read and dropped, so that its client sees the answer */
+#define HTTP_DISCARD_MAX                                                                                               \
+    ((uint64_t)256 << 20) /* a refused body up to here is read and dropped, so that its client sees the answer */
 
 struct job { /* intrusive: a request carries its own, so that parking never allocates */
     void (*fn)(void *arg);
@@ -74,10 +75,10 @@ struct http_req {
     pthread_mutex_t mu;
     struct MHD_Connection *conn; /* NULL once the request is completed */
     int fd;
-    bool parked;  /* suspended, waits for an answer or for stream data */
-    bool handed;  /* given to a worker */
-    bool rdhup;   /* the client shut its side */
-    bool gone;    /* nobody reads the answer any more */
+    bool parked; /* suspended, waits for an answer or for stream data */
+    bool handed; /* given to a worker */
+    bool rdhup;  /* the client shut its side */
+    bool gone;   /* nobody reads the answer any more */
     int status;
     struct MHD_Response *resp; /* answer not queued yet */
     void (*on_gone)(void *arg);
@@ -87,13 +88,13 @@ struct http_req {
     bool stream, ended, want_room;
     char *out; /* bytes [out_pos, out_len) wait for the client */
     size_t out_pos, out_len, out_cap;
-    size_t reserved; /* bytes asked of o.reserve: body and stream */
+    size_t reserved;  /* bytes asked of o.reserve: body and stream */
     uint64_t take_ns; /* when the client last took something, or had nothing to take */
 };
 
 /* exchange.c */
-enum MHD_Result exchange_access(void *cls, struct MHD_Connection *conn, const char *url, const char *method, const char *version,
-                               const char *data, size_t *len, void **con_cls);
+enum MHD_Result exchange_access(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
+                                const char *version, const char *data, size_t *len, void **con_cls);
 void exchange_completed(void *cls, struct MHD_Connection *conn, void **con_cls, enum MHD_RequestTerminationCode why);
 void exchange_unref(struct http_req *r);
 void exchange_resume(struct http_req *r); /* r->mu held */
