@@ -26,7 +26,7 @@ struct hearth_opts {
     int threads;          /* 0: all usable cores */
     const char *cpu_mask; /* NULL: all */
     bool precise;
-    int prefill_chunk;    /* 0: default */
+    int prefill_chunk; /* 0: default */
 };
 int hearth_open(struct hearth **out, const struct hearth_opts *o, struct err *e);
 void hearth_close(struct hearth *h);
@@ -35,7 +35,8 @@ void hearth_close(struct hearth *h);
  * oldest use first, if the ceiling demands it; several callers of one loading model share the load. progress: bytes done, total; non-zero
  * return cancels this caller's wait. */
 typedef int (*hearth_progress)(void *arg, uint64_t done, uint64_t total);
-int hearth_model_get(struct hearth *h, const char *name, hearth_progress progress, void *arg, struct hearth_model **out, struct err *e);
+int hearth_model_get(struct hearth *h, const char *name, hearth_progress progress, void *arg, struct hearth_model **out,
+                     struct err *e);
 void hearth_model_unref(struct hearth_model *m);
 int hearth_model_unload(struct hearth *h, const char *name, struct err *e); /* ERR_BUSY while requests run */
 
@@ -51,20 +52,20 @@ struct hearth_request {
     const int32_t *ids;        /* or token ids */
     size_t n_ids;
     bool parse_special;
-    int n;                     /* choices, 0: 1 */
-    int max_tokens;            /* 0: up to the context */
-    float temperature;         /* < 0 (or NAN): default 0.7; 0 greedy */
-    int top_k;                 /* 0 off */
-    float top_p, min_p;        /* 0: off */
-    float repetition_penalty;  /* 0: off (1) */
+    int n;                    /* choices, 0: 1 */
+    int max_tokens;           /* 0: up to the context */
+    float temperature;        /* < 0 (or NAN): default 0.7; 0 greedy */
+    int top_k;                /* 0 off */
+    float top_p, min_p;       /* 0: off */
+    float repetition_penalty; /* 0: off (1) */
     float presence_penalty, frequency_penalty;
     bool has_seed;
-    uint64_t seed;             /* choice i uses seed + i */
-    const char *const *stop;   /* stop strings */
+    uint64_t seed;           /* choice i uses seed + i */
+    const char *const *stop; /* stop strings */
     size_t n_stop;
     const struct hearth_bias *bias;
     size_t n_bias;
-    int logprobs;              /* 0: none; k+1: logprobs with k alternatives (k 0..20) */
+    int logprobs; /* 0: none; k+1: logprobs with k alternatives (k 0..20) */
     bool ignore_eos;
     void (*notify)(void *arg); /* as request_args.notify; NULL: use hearth_next with a timeout */
     void *notify_arg;
@@ -86,35 +87,38 @@ struct hearth_delta { /* pointers live until the next hearth_next or free */
     int choice;
     const char *text; /* HEARTH_TEXT: complete UTF-8, maybe empty when only logprobs came */
     size_t text_len;
-    size_t n_tokens;                       /* tokens this delta covers */
-    const struct hearth_logprob *logprobs; /* [n_tokens] if asked for */
+    size_t n_tokens;                         /* tokens this delta covers */
+    const struct hearth_logprob *logprobs;   /* [n_tokens] if asked for */
     const struct hearth_logprob *const *top; /* [n_tokens][n_top[i]] */
     const int *n_top;
-    const char *finish; /* HEARTH_DONE of a choice: "stop" or "length" or "cancelled" */
+    const char *finish;        /* HEARTH_DONE of a choice: "stop" or "length" or "cancelled" */
     struct hearth_usage usage; /* HEARTH_DONE: of this choice */
-    struct err err;     /* HEARTH_FAILED */
+    struct err err;            /* HEARTH_FAILED */
 };
 /* Template, tokenising and checks run on the caller's thread; ERR_LIMIT "prompt has N tokens, context M" when too long. */
 int hearth_generate(struct hearth_model *m, const struct hearth_request *r, struct hearth_gen **out, struct err *e);
-int hearth_next(struct hearth_gen *g, struct hearth_delta *d, int timeout_ms); /* 1: got one, 0: none yet, -1: all choices ended */
+int hearth_next(struct hearth_gen *g, struct hearth_delta *d,
+                int timeout_ms); /* 1: got one, 0: none yet, -1: all choices ended */
 void hearth_cancel(struct hearth_gen *g);
 void hearth_gen_free(struct hearth_gen *g); /* cancels what still runs */
 int hearth_gen_prompt_tokens(const struct hearth_gen *g);
 
 /* Tokens of a text, of a rendered chat: for tools, tests and counting. ids: mem_free. */
-int hearth_tokenize(struct hearth_model *m, const char *text, size_t n, bool add_special, bool parse_special, int32_t **ids, size_t *n_ids, struct err *e);
+int hearth_tokenize(struct hearth_model *m, const char *text, size_t n, bool add_special, bool parse_special,
+                    int32_t **ids, size_t *n_ids, struct err *e);
 int hearth_detokenize(struct hearth_model *m, const int32_t *ids, size_t n, char **text, struct err *e);
-int hearth_render(struct hearth_model *m, const char *messages_json, const char *tools_json, char **text, struct err *e);
+int hearth_render(struct hearth_model *m, const char *messages_json, const char *tools_json, char **text,
+                  struct err *e);
 
 /* What runs and who holds the memory. */
 struct hearth_model_status {
     char name[96], family[24], quant[24], state[16]; /* "loading", "ready", "unloading" */
     uint64_t bytes;
     int n_ctx, running;
-    double load_s;       /* how long the load took; progress while loading */
-    double progress;     /* 0..1 */
-    int64_t last_used;   /* unix seconds */
-    bool chat;           /* has a chat template */
+    double load_s;     /* how long the load took; progress while loading */
+    double progress;   /* 0..1 */
+    int64_t last_used; /* unix seconds */
+    bool chat;         /* has a chat template */
 };
 size_t hearth_models(struct hearth *h, struct hearth_model_status *out, size_t max);
 const char *hearth_model_name(const struct hearth_model *m);

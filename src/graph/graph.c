@@ -59,7 +59,8 @@ static int graph_rope_table(struct graph *g, const struct graph_node *n)
 {
     for (int i = 0; i < g->n_node; i++) {
         const struct graph_node *o = &g->node[i];
-        if (o->op == OP_ROPE && o->rope_base == n->rope_base && o->rope_scale == n->rope_scale && o->head_dim == n->head_dim)
+        if (o->op == OP_ROPE && o->rope_base == n->rope_base && o->rope_scale == n->rope_scale &&
+            o->head_dim == n->head_dim)
             return o->rope_table;
     }
     return g->n_rope++;
@@ -111,7 +112,8 @@ int graph_add_kv(struct graph *g, int n_kv_head, int head_dim, int window, enum 
         return -1;
     g->kv = p;
     size_t head = (size_t)head_dim * 64 * dtype_info(dtype)->bytes, half = (size_t)n_kv_head * head;
-    p[g->n_kv] = (struct graph_kv_layer){n_kv_head, head_dim, window, dtype, g->kv_block_bytes, g->kv_block_bytes + half, head};
+    p[g->n_kv] =
+        (struct graph_kv_layer){n_kv_head, head_dim, window, dtype, g->kv_block_bytes, g->kv_block_bytes + half, head};
     g->kv_block_bytes += 2 * half;
     return g->n_kv++;
 }
@@ -140,11 +142,14 @@ static const char *graph_check_shape(const struct graph *g, const struct graph_n
             return "norm weight does not divide the row";
         return NULL;
     case OP_ROPE:
-        return n->head_dim > 0 && n->head_dim % 2 == 0 && a == out && a % n->head_dim == 0 ? NULL : "heads do not divide the row";
+        return n->head_dim > 0 && n->head_dim % 2 == 0 && a == out && a % n->head_dim == 0
+                   ? NULL
+                   : "heads do not divide the row";
     case OP_ATTN:
         if (n->layer < 0 || n->layer >= g->n_kv || n->n_kv_head <= 0 || n->n_head % n->n_kv_head || n->head_dim % 8)
             return "bad heads or cache layer";
-        if (a != n->n_head * n->head_dim || out != a || b != n->n_kv_head * n->head_dim || graph_width(g, n->in[2]) != b)
+        if (a != n->n_head * n->head_dim || out != a || b != n->n_kv_head * n->head_dim ||
+            graph_width(g, n->in[2]) != b)
             return "query, key and value widths do not fit the heads";
         return NULL;
     case OP_ADD:

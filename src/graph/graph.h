@@ -32,17 +32,17 @@ const struct graph_op_info *graph_op_info(enum graph_op op);
 
 struct graph_node {
     enum graph_op op;
-    int in[3];  /* value ids, -1 unused */
-    int out;    /* value id */
-    int w[2];   /* weight indices, -1 unused */
-    int layer;  /* OP_ATTN: cache layer */
+    int in[3]; /* value ids, -1 unused */
+    int out;   /* value id */
+    int w[2];  /* weight indices, -1 unused */
+    int layer; /* OP_ATTN: cache layer */
     int n_head, n_kv_head, head_dim;
-    int window; /* OP_ATTN: 0 = all */
-    float f;    /* eps, scale, attention scale */
+    int window;                  /* OP_ATTN: 0 = all */
+    float f;                     /* eps, scale, attention scale */
     float rope_base, rope_scale; /* OP_ROPE: theta; position is divided by rope_scale */
     int rope_table;              /* filled by graph_add: nodes with equal base, scale and head_dim share a table */
     bool neox;
-    bool wide;  /* OP_LINEAR: 15-bit activations (a property of the model, never of the batch) */
+    bool wide; /* OP_LINEAR: 15-bit activations (a property of the model, never of the batch) */
 };
 
 struct graph_value {
@@ -53,9 +53,9 @@ struct graph_value {
 /* A weight the graph refers to by index: what the model binds, what the backend loads and packs. */
 enum weight_use { WEIGHT_LINEAR, WEIGHT_EMBED, WEIGHT_VECTOR };
 struct graph_weight {
-    char name[72];      /* tensor name in the file */
+    char name[72]; /* tensor name in the file */
     enum dtype dtype;
-    uint64_t rows, k;   /* [rows, k]; vectors: rows 1 */
+    uint64_t rows, k;       /* [rows, k]; vectors: rows 1 */
     uint64_t offset, bytes; /* in the file */
     enum weight_use use;    /* EMBED and LINEAR may share one tensor: then one weight serves both (tied head) */
 };
@@ -63,7 +63,7 @@ struct graph_weight {
 /* Where a layer's K and V lie inside one KV block of 64 positions. K: [n_kv][d][64], V: [n_kv][64][d], of `dtype`. */
 struct graph_kv_layer {
     int n_kv_head, head_dim, window;
-    enum dtype dtype;  /* DT_F16, or DT_F32 */
+    enum dtype dtype; /* DT_F16, or DT_F32 */
     size_t k_off, v_off;
     size_t head_bytes; /* from one head's K (or V) to the next */
 };
@@ -75,7 +75,7 @@ struct graph {
     struct graph_kv_layer *kv;
     int n_node, n_value, n_weight, n_kv;
     size_t cap_node, cap_value, cap_weight, cap_kv;
-    int logits;            /* value id of the result */
+    int logits; /* value id of the result */
     int n_vocab, n_ctx, n_rope;
     size_t kv_block_bytes; /* one block of 64 positions, all layers */
     int failed;            /* sticky error code: builders check once, in graph_check */
@@ -99,9 +99,10 @@ struct batch {
     int n_tok;
     const struct batch_seq *seqs;
     int n_seq;
-    const int32_t *wanted;            /* [n_wanted] token indices, ascending */
+    const int32_t *wanted; /* [n_wanted] token indices, ascending */
     int n_wanted;
-    bool (*cancelled)(void *arg);     /* polled between layers by worker 0; true ends the step with ERR_CANCELLED. May be NULL */
+    bool (*cancelled)(
+        void *arg); /* polled between layers by worker 0; true ends the step with ERR_CANCELLED. May be NULL */
     void *cancel_arg;
 };
 

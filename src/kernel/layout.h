@@ -27,11 +27,11 @@
 /* What the loops must know of a quantised format. */
 struct kernel_format {
     enum dtype dtype;
-    int bits;         /* 4, 5, 6 or 8 */
-    int blocks;       /* blocks of 32 in a unit: 1, or 8 for the super formats */
-    int zero;         /* the code that means 0; 0 where there is a minimum */
-    bool minimum;     /* w = d q + m */
-    int header;       /* bytes before the planes of a unit */
+    int bits;     /* 4, 5, 6 or 8 */
+    int blocks;   /* blocks of 32 in a unit: 1, or 8 for the super formats */
+    int zero;     /* the code that means 0; 0 where there is a minimum */
+    bool minimum; /* w = d q + m */
+    int header;   /* bytes before the planes of a unit */
 };
 
 /* clang-format off */

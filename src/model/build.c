@@ -31,12 +31,13 @@ static int build_bind(struct builder *b, const struct graph_weight *want, bool o
         return build_fail(b, err_set(&b->err, ERR_FORMAT, "tensor %s is missing", want->name));
     }
     if (t->dim[0] != want->k || t->dim[1] != want->rows || t->dim[2] != 1 || t->dim[3] != 1)
-        return build_fail(b, err_set(&b->err, ERR_FORMAT, "tensor %s has shape [%llu, %llu], expected [%llu, %llu]", want->name,
-                                     (unsigned long long)t->dim[0], (unsigned long long)t->dim[1],
+        return build_fail(b, err_set(&b->err, ERR_FORMAT, "tensor %s has shape [%llu, %llu], expected [%llu, %llu]",
+                                     want->name, (unsigned long long)t->dim[0], (unsigned long long)t->dim[1],
                                      (unsigned long long)want->k, (unsigned long long)want->rows));
     if (want->use == WEIGHT_LINEAR && want->k % 32)
-        return build_fail(b, err_set(&b->err, ERR_UNSUPPORTED, "tensor %s: rows of %llu elements (not a multiple of 32)",
-                                     want->name, (unsigned long long)want->k));
+        return build_fail(b,
+                          err_set(&b->err, ERR_UNSUPPORTED, "tensor %s: rows of %llu elements (not a multiple of 32)",
+                                  want->name, (unsigned long long)want->k));
     int have = build_bound(b, want->name);
     if (have >= 0) { /* tied: the packed form serves both uses */
         b->g->weight[have].use = WEIGHT_LINEAR;
@@ -104,7 +105,8 @@ int build_embed(struct builder *b, int w)
 
 int build_norm(struct builder *b, int x, int w)
 {
-    return build_add(b, &(struct graph_node){.op = OP_RMSNORM, .in = {x}, .w = {w, -1}, .f = b->info->rms_eps}, build_width(b, x));
+    return build_add(b, &(struct graph_node){.op = OP_RMSNORM, .in = {x}, .w = {w, -1}, .f = b->info->rms_eps},
+                     build_width(b, x));
 }
 
 int build_linear(struct builder *b, int x, int w, int bias, bool wide)
@@ -115,8 +117,13 @@ int build_linear(struct builder *b, int x, int w, int bias, bool wide)
 
 int build_rope(struct builder *b, int x, int head_dim, float base, bool neox)
 {
-    struct graph_node n = {.op = OP_ROPE, .in = {x}, .w = {-1, -1}, .head_dim = head_dim, .rope_base = base,
-                           .rope_scale = b->info->rope_scale, .neox = neox};
+    struct graph_node n = {.op = OP_ROPE,
+                           .in = {x},
+                           .w = {-1, -1},
+                           .head_dim = head_dim,
+                           .rope_base = base,
+                           .rope_scale = b->info->rope_scale,
+                           .neox = neox};
     return build_add(b, &n, build_width(b, x));
 }
 
@@ -129,8 +136,14 @@ int build_kv(struct builder *b, int k_weight, int window)
 int build_attn(struct builder *b, int q, int k, int v, int layer, int window)
 {
     const struct model_info *i = b->info;
-    struct graph_node n = {.op = OP_ATTN, .in = {q, k, v}, .w = {-1, -1}, .layer = layer, .n_head = i->n_head,
-                           .n_kv_head = i->n_kv_head, .head_dim = i->head_dim, .window = window};
+    struct graph_node n = {.op = OP_ATTN,
+                           .in = {q, k, v},
+                           .w = {-1, -1},
+                           .layer = layer,
+                           .n_head = i->n_head,
+                           .n_kv_head = i->n_kv_head,
+                           .head_dim = i->head_dim,
+                           .window = window};
     return build_add(b, &n, build_width(b, q));
 }
 

@@ -34,7 +34,8 @@ int build_select(struct builder *b, int x);
 /* One family: name as in general.architecture; build appends the whole graph. */
 struct model_family {
     const char *arch;
-    int (*read)(const struct model_file *f, struct model_info *info, struct err *e); /* beyond the common keys; may be NULL */
+    int (*read)(const struct model_file *f, struct model_info *info,
+                struct err *e); /* beyond the common keys; may be NULL */
     void (*build)(struct builder *b);
 };
 extern const struct model_family model_llama, model_qwen2, model_gemma3;

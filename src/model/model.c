@@ -28,14 +28,14 @@ struct model_key {
     uint32_t min, max;
     bool optional;
 };
-#define KEY(k, field, lo, hi, opt) {k, offsetof(struct model_info, field), lo, hi, opt}
+#define KEY(k, field, lo, hi, opt)                                                                                     \
+    {                                                                                                                  \
+        k, offsetof(struct model_info, field), lo, hi, opt                                                             \
+    }
 static const struct model_key model_keys[] = {
-    KEY("block_count", n_layer, 1, 1024, false),
-    KEY("embedding_length", n_embd, 8, 1 << 17, false),
-    KEY("attention.head_count", n_head, 1, 4096, false),
-    KEY("attention.head_count_kv", n_kv_head, 1, 4096, true),
-    KEY("feed_forward_length", n_ff, 8, 1 << 20, false),
-    KEY("context_length", n_ctx, 1, 1 << 24, false),
+    KEY("block_count", n_layer, 1, 1024, false),         KEY("embedding_length", n_embd, 8, 1 << 17, false),
+    KEY("attention.head_count", n_head, 1, 4096, false), KEY("attention.head_count_kv", n_kv_head, 1, 4096, true),
+    KEY("feed_forward_length", n_ff, 8, 1 << 20, false), KEY("context_length", n_ctx, 1, 1 << 24, false),
     KEY("attention.key_length", head_dim, 8, 512, true),
 };
 
@@ -77,7 +77,8 @@ static int model_read_rope(const struct model_file *f, struct model_info *out, s
     snprintf(key, sizeof key, "%s.rope.scaling.type", out->family);
     if (file_get_str(f, key, &kind, NULL) == 0 && !(kind.n == 4 && memcmp(kind.p, "none", 4) == 0)) {
         if (kind.n != 6 || memcmp(kind.p, "linear", 6) != 0)
-            return err_set(e, ERR_UNSUPPORTED, "RoPE scaling of type \"%.*s\"", (int)(kind.n < 32 ? kind.n : 32), kind.p);
+            return err_set(e, ERR_UNSUPPORTED, "RoPE scaling of type \"%.*s\"", (int)(kind.n < 32 ? kind.n : 32),
+                           kind.p);
         int rc = model_read_float(f, out->family, "rope.scaling.factor", &out->rope_scale, e);
         if (rc)
             return rc;
@@ -97,8 +98,8 @@ static void model_read_quant(const struct model_file *f, struct model_info *out)
     static const struct {
         uint32_t id;
         const char *name;
-    } mixes[] = {{0, "F32"}, {1, "F16"}, {2, "Q4_0"}, {3, "Q4_1"}, {7, "Q8_0"}, {8, "Q5_0"}, {9, "Q5_1"}, {14, "Q4_K_S"},
-                 {15, "Q4_K_M"}, {16, "Q5_K_S"}, {17, "Q5_K_M"}, {18, "Q6_K"}, {32, "BF16"}};
+    } mixes[] = {{0, "F32"},     {1, "F16"},     {2, "Q4_0"},    {3, "Q4_1"},    {7, "Q8_0"},  {8, "Q5_0"}, {9, "Q5_1"},
+                 {14, "Q4_K_S"}, {15, "Q4_K_M"}, {16, "Q5_K_S"}, {17, "Q5_K_M"}, {18, "Q6_K"}, {32, "BF16"}};
     uint32_t type = 0;
     if (file_get_u32(f, "general.file_type", &type, NULL) == 0)
         for (size_t i = 0; i < sizeof mixes / sizeof mixes[0]; i++)
@@ -157,7 +158,8 @@ int model_read(const struct model_file *f, struct model_info *out, struct err *e
         m.n_kv_head = m.n_head;
     if (!m.head_dim)
         m.head_dim = m.n_embd / m.n_head;
-    if ((rc = model_check(&m, e)) || (rc = model_read_float(f, m.family, "attention.layer_norm_rms_epsilon", &m.rms_eps, e)) ||
+    if ((rc = model_check(&m, e)) ||
+        (rc = model_read_float(f, m.family, "attention.layer_norm_rms_epsilon", &m.rms_eps, e)) ||
         (rc = model_read_float(f, m.family, "rope.freq_base", &m.rope_base, e)) || (rc = model_read_rope(f, &m, e)))
         return rc;
     const struct file_tensor *embd = file_tensor_find(f, "token_embd.weight");
@@ -172,7 +174,8 @@ int model_read(const struct model_file *f, struct model_info *out, struct err *e
     return 0;
 }
 
-int model_build(const struct model_file *f, const struct model_info *info, unsigned flags, struct graph **out, struct err *e)
+int model_build(const struct model_file *f, const struct model_info *info, unsigned flags, struct graph **out,
+                struct err *e)
 {
     const struct model_family *family = model_family(info->family);
     if (!family)

@@ -7,20 +7,21 @@
 #include "graph/graph.h"
 
 struct model_info {
-    char family[24];       /* "llama", "qwen2", "gemma3" */
-    char name[96];         /* general.name */
+    char family[24];                                                        /* "llama", "qwen2", "gemma3" */
+    char name[96];                                                          /* general.name */
     int n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab, n_ctx; /* n_ctx: trained context */
     float rms_eps, rope_base, rope_base_local, rope_scale;
-    int window;            /* sliding window, 0 = none */
+    int window; /* sliding window, 0 = none */
     uint64_t n_params;
-    char quant[24];        /* the dtype most weight bytes have, or general.file_type's name: "Q4_K_M" */
+    char quant[24]; /* the dtype most weight bytes have, or general.file_type's name: "Q4_K_M" */
 };
 
 enum { MODEL_PRECISE = 1 }; /* model_build flags: wide activations everywhere */
 
 int model_read(const struct model_file *f, struct model_info *out, struct err *e);
 /* Builds the graph (weights bound by index, KV layout, logits). Caller frees with graph_free. */
-int model_build(const struct model_file *f, const struct model_info *info, unsigned flags, struct graph **out, struct err *e);
+int model_build(const struct model_file *f, const struct model_info *info, unsigned flags, struct graph **out,
+                struct err *e);
 const char *model_family_name(int i); /* NULL past the end */
 
 #endif

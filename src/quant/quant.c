@@ -38,7 +38,8 @@ uint16_t f32_to_f16(float f)
         return (uint16_t)(sign | 0x7e00u | ((a >> 13) & 0x3ffu));
     if (a >= 0x477ff000u) /* 65520 and more round to infinity */
         return (uint16_t)(sign | 0x7c00u);
-    if (a < 0x38800000u) { /* below 2^-14: adding 1/2 puts the 2^-24 grid at the last mantissa bit, so the sum rounds there */
+    /* below 2^-14: adding 1/2 puts the 2^-24 grid at the last mantissa bit, so the sum rounds there */
+    if (a < 0x38800000u) {
         uint32_t r = bits_of(float_of(a) + 0.5f) - 0x3f000000u;
         return (uint16_t)(sign | r);
     }
@@ -142,8 +143,8 @@ int dtype_row_bytes(enum dtype t, uint64_t k, uint64_t *out, struct err *e)
 {
     const struct dtype_info *d = &TABLE[t];
     if (k % d->block)
-        return err_set(e, ERR_FORMAT, "a row of %llu elements is no multiple of %s's block of %u", (unsigned long long)k, d->name,
-                       d->block);
+        return err_set(e, ERR_FORMAT, "a row of %llu elements is no multiple of %s's block of %u",
+                       (unsigned long long)k, d->name, d->block);
     if (k / d->block > UINT64_MAX / d->bytes)
         return err_set(e, ERR_FORMAT, "a row of %llu elements of %s has no size", (unsigned long long)k, d->name);
     *out = k / d->block * d->bytes;

@@ -8,17 +8,25 @@
 #include <stdint.h>
 
 enum dtype {
-    DT_F32, DT_F16, DT_BF16,
-    DT_Q4_0, DT_Q4_1, DT_Q5_0, DT_Q5_1, DT_Q8_0,
-    DT_Q4_K, DT_Q5_K, DT_Q6_K,
+    DT_F32,
+    DT_F16,
+    DT_BF16,
+    DT_Q4_0,
+    DT_Q4_1,
+    DT_Q5_0,
+    DT_Q5_1,
+    DT_Q8_0,
+    DT_Q4_K,
+    DT_Q5_K,
+    DT_Q6_K,
     DT_COUNT
 };
 
 struct dtype_info {
-    const char *name;      /* "Q4_K" */
-    uint32_t gguf_id;      /* ggml type number in GGUF files */
-    uint32_t block;        /* elements per block */
-    uint32_t bytes;        /* bytes per block */
+    const char *name; /* "Q4_K" */
+    uint32_t gguf_id; /* ggml type number in GGUF files */
+    uint32_t block;   /* elements per block */
+    uint32_t bytes;   /* bytes per block */
     /* Decodes n elements (a multiple of block) of one row. src need not be aligned. */
     void (*decode)(float *dst, const void *src, size_t n);
     /* Encodes n elements by the format's plain rule (round to nearest; K-quants by a simple scale search): for tests and bench. */

@@ -51,7 +51,8 @@ static double read_seconds(const uint8_t *p)
 static void report(const char *level, const char *entry, const char *what, double v, const char *unit, bool json)
 {
     if (json)
-        printf("{\"level\":\"%s\",\"entry\":\"%s\",\"case\":\"%s\",\"value\":%.2f,\"unit\":\"%s\"}\n", level, entry, what, v, unit);
+        printf("{\"level\":\"%s\",\"entry\":\"%s\",\"case\":\"%s\",\"value\":%.2f,\"unit\":\"%s\"}\n", level, entry,
+               what, v, unit);
     else
         printf("%-7s %-12s %-22s %9.1f %s\n", level, entry, what, v, unit);
     fflush(stdout);
@@ -75,10 +76,20 @@ struct linear_bench {
     void *act, *scratch;
 };
 
-static double timed_mul(const struct kernels *k, enum dtype t, const struct linear_bench *b, size_t tok, bool wide, size_t at)
+static double timed_mul(const struct kernels *k, enum dtype t, const struct linear_bench *b, size_t tok, bool wide,
+                        size_t at)
 {
-    struct linear_args a = {.w = b->w + at, .act = k->linear[t].float_act ? (void *)b->x : b->act, .y = b->y, .scratch = b->scratch,
-                            .k = K, .n_rows = ROWS, .ldy = ROWS, .g1 = ROWS / 16, .t1 = tok, .n_tok = tok, .wide = wide};
+    struct linear_args a = {.w = b->w + at,
+                            .act = k->linear[t].float_act ? (void *)b->x : b->act,
+                            .y = b->y,
+                            .scratch = b->scratch,
+                            .k = K,
+                            .n_rows = ROWS,
+                            .ldy = ROWS,
+                            .g1 = ROWS / 16,
+                            .t1 = tok,
+                            .n_tok = tok,
+                            .wide = wide};
     double s = now();
     k->linear[t].mul(&a);
     return now() - s;
@@ -127,7 +138,8 @@ static void bench_linear(const struct kernels *k, enum dtype t, const char *name
         k->act_quantize(b.act, b.x, K, K, 1, 0, 1, wide);
         for (int i = 0; i < RUNS; i++)
             v[i] = timed_mul(k, t, &b, 1, wide, 0) / (double)matrix;
-        report(k->level, name, wide ? "1 token, cached, wide" : "1 token, cached", 1e-9 / median(v, RUNS), "GB/s", json);
+        report(k->level, name, wide ? "1 token, cached, wide" : "1 token, cached", 1e-9 / median(v, RUNS), "GB/s",
+               json);
         for (int i = 0; i < RUNS; i++) {
             size_t n = SPAN / matrix;
             v[i] = w[i] = 0;
@@ -194,10 +206,10 @@ static void bench_rows(const struct kernels *k, bool json)
         a[i] = random_gauss(&r);
         b[i] = random_gauss(&r);
     }
-#define TIME(NAME, CALL)                                                              \
-    s = now();                                                                        \
-    for (int i = 0; i < TIMES; i++)                                                   \
-        CALL;                                                                         \
+#define TIME(NAME, CALL)                                                                                               \
+    s = now();                                                                                                         \
+    for (int i = 0; i < TIMES; i++)                                                                                    \
+        CALL;                                                                                                          \
     report(k->level, NAME, "n 8960", 1e3 * (now() - s) * ns, "ps/element", json)
     TIME("rmsnorm", k->rmsnorm(d, a, b, N, 1e-6f));
     TIME("add", k->add(d, a, b, N));

@@ -8,28 +8,28 @@
 
 static int check_passed, check_failed, check_skipped, check_bad;
 
-#define CHECK(cond)                                                                                    \
-    do {                                                                                               \
-        if (!(cond)) {                                                                                 \
-            check_bad++;                                                                               \
-            fprintf(stderr, "%s:%d: CHECK(%s) failed\n", __FILE__, __LINE__, #cond);                   \
-        }                                                                                              \
+#define CHECK(cond)                                                                                                    \
+    do {                                                                                                               \
+        if (!(cond)) {                                                                                                 \
+            check_bad++;                                                                                               \
+            fprintf(stderr, "%s:%d: CHECK(%s) failed\n", __FILE__, __LINE__, #cond);                                   \
+        }                                                                                                              \
     } while (0)
-#define CHECK_INT(got, want)                                                                           \
-    do {                                                                                               \
-        long long g_ = (long long)(got), w_ = (long long)(want);                                       \
-        if (g_ != w_) {                                                                                \
-            check_bad++;                                                                               \
-            fprintf(stderr, "%s:%d: %s is %lld, wanted %lld\n", __FILE__, __LINE__, #got, g_, w_);     \
-        }                                                                                              \
+#define CHECK_INT(got, want)                                                                                           \
+    do {                                                                                                               \
+        long long g_ = (long long)(got), w_ = (long long)(want);                                                       \
+        if (g_ != w_) {                                                                                                \
+            check_bad++;                                                                                               \
+            fprintf(stderr, "%s:%d: %s is %lld, wanted %lld\n", __FILE__, __LINE__, #got, g_, w_);                     \
+        }                                                                                                              \
     } while (0)
-#define CHECK_STR(got, want)                                                                           \
-    do {                                                                                               \
-        const char *g_ = (got), *w_ = (want);                                                          \
-        if (!g_ || strcmp(g_, w_) != 0) {                                                              \
-            check_bad++;                                                                               \
+#define CHECK_STR(got, want)                                                                                           \
+    do {                                                                                                               \
+        const char *g_ = (got), *w_ = (want);                                                                          \
+        if (!g_ || strcmp(g_, w_) != 0) {                                                                              \
+            check_bad++;                                                                                               \
             fprintf(stderr, "%s:%d: %s is \"%s\", wanted \"%s\"\n", __FILE__, __LINE__, #got, g_ ? g_ : "(null)", w_); \
-        }                                                                                              \
+        }                                                                                                              \
     } while (0)
 
 static inline void check_run(const char *name, void (*fn)(void))

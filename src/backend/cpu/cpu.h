@@ -40,16 +40,16 @@ typedef void (*micro_fn)(const struct run *r, const struct micro *m, int t0, int
 struct micro {
     enum micro_kind kind;
     const struct graph_node *node;
-    micro_fn row;       /* MICRO_ROW */
-    int a, b, c, out;   /* value ids */
-    int act;            /* index of a quantised activation, -1 none: written by quantise, read by matmul */
-    bool wanted;        /* rows are wanted rows */
+    micro_fn row;     /* MICRO_ROW */
+    int a, b, c, out; /* value ids */
+    int act;          /* index of a quantised activation, -1 none: written by quantise, read by matmul */
+    bool wanted;      /* rows are wanted rows */
 };
 struct step {
     enum micro_kind kind;
-    int first, n;       /* micro[first .. first + n) */
+    int first, n; /* micro[first .. first + n) */
     bool wanted;
-    bool poll;          /* ask whether the step was cancelled */
+    bool poll; /* ask whether the step was cancelled */
 };
 /* Memory of a value or a quantised activation: lives from the step that writes it to the last that reads it. */
 struct slot {
@@ -73,14 +73,14 @@ struct plan {
     int n_micro, n_step, n_act;
     size_t cap_micro, cap_step, cap_act;
     int max_tok, max_wanted;
-    double *rope_freq;        /* [n_rope][max d/2] inverse frequencies */
-    int rope_half;            /* max d/2 */
-    int *rope_dim;            /* [n_rope] head_dim */
-    uint8_t *mem;             /* ledger: values, activations, RoPE rows, per-thread scratch */
+    double *rope_freq; /* [n_rope][max d/2] inverse frequencies */
+    int rope_half;     /* max d/2 */
+    int *rope_dim;     /* [n_rope] head_dim */
+    uint8_t *mem;      /* ledger: values, activations, RoPE rows, per-thread scratch */
     size_t mem_bytes, rope_off, work_off, items_off, scratch_off, scratch_bytes;
-    struct pool_work *work;   /* [n_step] in mem: who took which piece of the running step */
-    struct attn_item *items;  /* [max_tok] in mem: query tiles of the running batch */
-    int query_tokens;         /* tokens per query tile */
+    struct pool_work *work;  /* [n_step] in mem: who took which piece of the running step */
+    struct attn_item *items; /* [max_tok] in mem: query tiles of the running batch */
+    int query_tokens;        /* tokens per query tile */
     struct ledger_owner *owner;
 };
 /* Query tokens [t0, t0 + n) of one sequence: one piece of attention work per KV head. */
@@ -95,7 +95,7 @@ struct run {
     struct plan *p;
     const struct batch *in;
     float *logits;
-    struct pool_work *work;   /* [n_step] */
+    struct pool_work *work;        /* [n_step] */
     const struct attn_item *items; /* attention work of this batch */
     int n_items;
     atomic_int stop; /* the batch was cancelled: take no more pieces */

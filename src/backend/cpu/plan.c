@@ -10,7 +10,7 @@
 struct compiler {
     struct plan *p;
     const struct kernels *k;
-    int *last_node;  /* [n_value] last node that reads the value */
+    int *last_node; /* [n_value] last node that reads the value */
     int rc;
 };
 
@@ -58,7 +58,13 @@ static int compile_quantise(struct compiler *c, int value, bool wide)
     }
     p->act = act;
     act[p->n_act] = (struct act){value, wide, {.first = -1, .alias = -1}};
-    struct micro m = {.kind = MICRO_ROW, .row = rows_quantise, .a = value, .b = -1, .c = -1, .out = -1, .act = p->n_act,
+    struct micro m = {.kind = MICRO_ROW,
+                      .row = rows_quantise,
+                      .a = value,
+                      .b = -1,
+                      .c = -1,
+                      .out = -1,
+                      .act = p->n_act,
                       .wanted = plan_is_wanted(p, value)};
     compile_micro(c, &m, true);
     return p->n_act++;
@@ -77,7 +83,12 @@ static bool compile_independent(const struct plan *p, int value)
 static void compile_node(struct compiler *c, const struct graph_node *n)
 {
     struct plan *p = c->p;
-    struct micro m = {.node = n, .a = n->in[0], .b = n->in[1], .c = n->in[2], .out = n->out, .act = -1,
+    struct micro m = {.node = n,
+                      .a = n->in[0],
+                      .b = n->in[1],
+                      .c = n->in[2],
+                      .out = n->out,
+                      .act = -1,
                       .wanted = plan_is_wanted(p, n->out)};
     if (n->op == OP_LINEAR) {
         const struct graph_weight *w = &p->graph->weight[n->w[0]];
@@ -133,7 +144,8 @@ static void plan_lifetimes(struct compiler *c)
     for (int i = 0; i < p->graph->n_value; i++) {
         const struct graph_value *v = &p->graph->value[i];
         size_t rows = (size_t)(v->wanted_rows ? p->max_wanted : p->max_tok);
-        p->value[i] = (struct slot){.bytes = (rows * (size_t)v->width * sizeof(float) + 63) & ~(size_t)63, .first = -1, .alias = -1};
+        p->value[i] = (struct slot){
+            .bytes = (rows * (size_t)v->width * sizeof(float) + 63) & ~(size_t)63, .first = -1, .alias = -1};
     }
     for (int i = 0; i < p->graph->n_node; i++)
         plan_alias(c, i);
@@ -265,7 +277,10 @@ int plan_compile(struct plan *p, const struct kernels *k, int n_threads, struct 
             if (g->node[i].in[j] >= 0)
                 c.last_node[g->node[i].in[j]] = i;
     if (!c.rc)
-        compile_micro(&c, &(struct micro){.kind = MICRO_ROW, .row = rows_rope_table, .a = -1, .b = -1, .c = -1, .out = -1, .act = -1}, true);
+        compile_micro(
+            &c,
+            &(struct micro){.kind = MICRO_ROW, .row = rows_rope_table, .a = -1, .b = -1, .c = -1, .out = -1, .act = -1},
+            true);
     for (int i = 0; !c.rc && i < g->n_node; i++)
         compile_node(&c, &g->node[i]);
     if (!c.rc)

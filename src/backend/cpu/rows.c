@@ -109,7 +109,8 @@ void rows_rope_table(const struct run *r, const struct micro *m, int t0, int t1)
     for (int table = 0; table < p->graph->n_rope; table++)
         for (int t = t0; t < t1; t++) {
             int half = p->rope_dim[table] / 2;
-            float *cs = (float *)(void *)(p->mem + p->rope_off) + ((size_t)table * (size_t)p->max_tok + (size_t)t) * stride;
+            float *cs =
+                (float *)(void *)(p->mem + p->rope_off) + ((size_t)table * (size_t)p->max_tok + (size_t)t) * stride;
             for (int i = 0; i < half; i++) {
                 double s, c;
                 fm_sincos(r->in->pos[t] * p->rope_freq[table * p->rope_half + i], &s, &c);
@@ -136,7 +137,8 @@ void rows_kv_store(const struct run *r, const struct micro *m, int t0, int t1)
         size_t pos = (size_t)r->in->pos[t];
         uint8_t *page = r->in->seqs[r->in->seq[t]].pages[pos / KERNEL_PAGE];
         for (size_t h = 0; h < (size_t)l->n_kv_head; h++)
-            (f32 ? r->b->kernels.kv_store_f32 : r->b->kernels.kv_store)(page, l->k_off + h * l->head_bytes, l->v_off + h * l->head_bytes,
-                                                                        row_at(r, m->b, t) + h * d, row_at(r, m->c, t) + h * d, d, pos % KERNEL_PAGE);
+            (f32 ? r->b->kernels.kv_store_f32 : r->b->kernels.kv_store)(
+                page, l->k_off + h * l->head_bytes, l->v_off + h * l->head_bytes, row_at(r, m->b, t) + h * d,
+                row_at(r, m->c, t) + h * d, d, pos % KERNEL_PAGE);
     }
 }

@@ -93,7 +93,8 @@ static void run_matmuls(const struct run *r, int step, int thread, int n_threads
                 item -= items;
                 continue;
             }
-            struct linear_args part = {.g0 = item / tiles * cut.groups, .t0 = item % tiles * cut.tokens, .n_tok = n_tok};
+            struct linear_args part = {
+                .g0 = item / tiles * cut.groups, .t0 = item % tiles * cut.tokens, .n_tok = n_tok};
             part.g1 = part.g0 + cut.groups < groups ? part.g0 + cut.groups : groups;
             part.t1 = part.t0 + cut.tokens < n_tok ? part.t0 + cut.tokens : n_tok;
             run_matmul(r, m, &part, thread);
@@ -180,11 +181,12 @@ static void run_worker(void *arg, int thread, int n_threads)
 static int run_check(const struct plan *p, const struct batch *in, struct err *e)
 {
     if (in->n_tok < 1 || in->n_tok > p->max_tok || in->n_wanted < 0 || in->n_wanted > p->max_wanted)
-        return err_set(e, ERR_RANGE, "a step of %d tokens and %d wanted rows; the plan has room for %d and %d", in->n_tok,
-                       in->n_wanted, p->max_tok, p->max_wanted);
+        return err_set(e, ERR_RANGE, "a step of %d tokens and %d wanted rows; the plan has room for %d and %d",
+                       in->n_tok, in->n_wanted, p->max_tok, p->max_wanted);
     for (int t = 0; t < in->n_tok; t++)
         if (in->token[t] < 0 || in->token[t] >= p->graph->n_vocab)
-            return err_set(e, ERR_RANGE, "token id %d is outside the vocabulary of %d", in->token[t], p->graph->n_vocab);
+            return err_set(e, ERR_RANGE, "token id %d is outside the vocabulary of %d", in->token[t],
+                           p->graph->n_vocab);
     return 0;
 }
 
@@ -268,7 +270,8 @@ int backend_plan(struct backend *b, const struct graph *g, const struct weights 
         return rc;
     }
     p->mem = mem;
-    memset(p->mem, 0, p->mem_bytes); /* touched now: what the ledger calls held is held, and no prompt pays for page faults */
+    memset(p->mem, 0,
+           p->mem_bytes); /* touched now: what the ledger calls held is held, and no prompt pays for page faults */
     p->work = (struct pool_work *)(void *)(p->mem + p->work_off);
     p->items = (struct attn_item *)(void *)(p->mem + p->items_off);
     *out = p;

@@ -85,12 +85,14 @@ static void loader_place(const struct loader *l, const struct load_job *j, const
         memcpy(dst->data + j->row * row_bytes, src, (size_t)j->rows * row_bytes);
     } else if (w->use == WEIGHT_VECTOR) {
         for (uint64_t r = 0; r < j->rows; r++)
-            dtype_info(w->dtype)->decode((float *)(void *)dst->data + (j->row + r) * w->k, src + r * row_bytes, (size_t)w->k);
+            dtype_info(w->dtype)->decode((float *)(void *)dst->data + (j->row + r) * w->k, src + r * row_bytes,
+                                         (size_t)w->k);
     } else {
         const struct linear_kernel *k = &l->kernels->linear[w->dtype];
         for (uint64_t r = 0; r < j->rows; r += KERNEL_MR) {
             size_t n = (size_t)(j->rows - r < KERNEL_MR ? j->rows - r : KERNEL_MR);
-            k->pack(dst->data + (j->row + r) / KERNEL_MR * dst->group_bytes, src + r * row_bytes, row_bytes, n, (size_t)w->k);
+            k->pack(dst->data + (j->row + r) / KERNEL_MR * dst->group_bytes, src + r * row_bytes, row_bytes, n,
+                    (size_t)w->k);
         }
     }
 }

@@ -55,7 +55,8 @@ AVX2_INLINE void quantize_group(const struct act_block *a, size_t t, const float
     __m256 f[4];
     for (int i = 0; i < 4; i++)
         f[i] = _mm256_loadu_ps(v + 8 * i);
-    __m256i m = _mm256_max_epi32(_mm256_max_epi32(abs_bits(f[0]), abs_bits(f[1])), _mm256_max_epi32(abs_bits(f[2]), abs_bits(f[3])));
+    __m256i m = _mm256_max_epi32(_mm256_max_epi32(abs_bits(f[0]), abs_bits(f[1])),
+                                 _mm256_max_epi32(abs_bits(f[2]), abs_bits(f[3])));
     int32_t bits = max_lane(m), s0 = 0, s1 = 0;
     float amax, top = wide ? 16256.0f : 127.0f, dx;
     memcpy(&amax, &bits, sizeof amax);

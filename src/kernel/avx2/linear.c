@@ -101,7 +101,8 @@ AVX2_INLINE void unpack_k_scales(uint8_t s[256], const uint8_t *head)
     const __m256i m63 = _mm256_set1_epi8(63), m15 = _mm256_set1_epi8(15), m48 = _mm256_set1_epi8(48);
     for (int i = 0; i < 64; i += 32) {
         __m256i a = load256(head + 64 + i), b = load256(head + 128 + i), c = load256(head + 192 + i);
-        __m256i a2 = _mm256_and_si256(_mm256_srli_epi16(a, 2), m48), b2 = _mm256_and_si256(_mm256_srli_epi16(b, 2), m48);
+        __m256i a2 = _mm256_and_si256(_mm256_srli_epi16(a, 2), m48),
+                b2 = _mm256_and_si256(_mm256_srli_epi16(b, 2), m48);
         __m256i *to = (__m256i *)(void *)(s + i);
         _mm256_storeu_si256(to, _mm256_and_si256(a, m63));
         _mm256_storeu_si256(to + 2, _mm256_or_si256(_mm256_and_si256(c, m15), a2));
@@ -129,7 +130,8 @@ AVX2_INLINE void load_unit(struct unit256 *u, const uint8_t *head, int b0, int n
 }
 
 /* Half h (0 or 8: first row) of block b. */
-AVX2_INLINE void load_half_block(struct half256 *w, const struct unit256 *u, const uint8_t *head, int b, int h, const struct kernel_format *f)
+AVX2_INLINE void load_half_block(struct half256 *w, const struct unit256 *u, const uint8_t *head, int b, int h,
+                                 const struct kernel_format *f)
 {
     int own = f->dtype == DT_Q6_K ? 0 : b; /* one d for all blocks */
     w->d = _mm256_loadu_ps(u->d[own] + h);
@@ -205,7 +207,8 @@ AVX2_INLINE __m256 half_total(const struct half256 *w, const struct entry256 *e,
     return _mm256_cvtepi32_ps(_mm256_add_epi32(s, z_lanes(h ? e->z1 : e->z0, panel)));
 }
 
-AVX2_INLINE __m256 total(const struct half256 *w, const struct entry256 *e, const struct kernel_format *f, bool wide, bool panel)
+AVX2_INLINE __m256 total(const struct half256 *w, const struct entry256 *e, const struct kernel_format *f, bool wide,
+                         bool panel)
 {
     __m256i s = plane_sum(w, e->hi, f->bits, panel);
     if (wide)
@@ -218,11 +221,13 @@ AVX2_INLINE __m256 total(const struct half256 *w, const struct entry256 *e, cons
 }
 
 /* One token: returns acc with the block added. */
-AVX2_INLINE __m256 step(__m256 acc, const struct half256 *w, const struct entry256 *e, const struct kernel_format *f, bool wide, bool panel)
+AVX2_INLINE __m256 step(__m256 acc, const struct half256 *w, const struct entry256 *e, const struct kernel_format *f,
+                        bool wide, bool panel)
 {
     __m256 p;
     if (f->dtype == DT_Q6_K)
-        p = _mm256_fmadd_ps(half_total(w, e, 1, wide, panel), w->m, _mm256_mul_ps(half_total(w, e, 0, wide, panel), w->d));
+        p = _mm256_fmadd_ps(half_total(w, e, 1, wide, panel), w->m,
+                            _mm256_mul_ps(half_total(w, e, 0, wide, panel), w->d));
     else
         p = _mm256_mul_ps(total(w, e, f, wide, panel), w->d);
     acc = _mm256_fmadd_ps(p, f_lanes(e->dx, panel), acc);
@@ -247,8 +252,11 @@ AVX2_INLINE void store_rows(const struct linear_args *a, size_t g, size_t t, con
 AVX2_INLINE struct entry256 panel_entry(const uint8_t *p, bool wide)
 {
     const uint8_t *rest = p + (wide ? 512 : 256);
-    return (struct entry256){(const int8_t *)p, (const int8_t *)p + 256, (const float *)(const void *)rest,
-                             (const float *)(const void *)(rest + 32), (const int32_t *)(const void *)(rest + 32),
+    return (struct entry256){(const int8_t *)p,
+                             (const int8_t *)p + 256,
+                             (const float *)(const void *)rest,
+                             (const float *)(const void *)(rest + 32),
+                             (const int32_t *)(const void *)(rest + 32),
                              (const int32_t *)(const void *)(rest + 64)};
 }
 
@@ -259,7 +267,8 @@ AVX2_INLINE void spread_quads(uint8_t *to, const int8_t *x)
 }
 
 /* Token t of the call, block b -> its entry. */
-AVX2_INLINE void spread(uint8_t *to, const struct linear_args *a, size_t t, size_t b, const struct kernel_format *f, bool wide)
+AVX2_INLINE void spread(uint8_t *to, const struct linear_args *a, size_t t, size_t b, const struct kernel_format *f,
+                        bool wide)
 {
     const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
     struct act_block x = layout_act(tile, layout_tile_width(a->n_tok, t), b, wide);
@@ -272,14 +281,15 @@ AVX2_INLINE void spread(uint8_t *to, const struct linear_args *a, size_t t, size
     if (f->minimum)
         _mm256_store_ps((float *)(void *)(to + 32), _mm256_set1_ps(x.xs[i]));
     else
-        _mm256_store_si256((__m256i *)(void *)(to + 32), _mm256_set1_epi32(f->dtype == DT_Q6_K ? x.n0[i] : x.n8[i] * (f->zero / 8)));
+        _mm256_store_si256((__m256i *)(void *)(to + 32),
+                           _mm256_set1_epi32(f->dtype == DT_Q6_K ? x.n0[i] : x.n8[i] * (f->zero / 8)));
     if (f->dtype == DT_Q6_K)
         _mm256_store_si256((__m256i *)(void *)(to + 64), _mm256_set1_epi32(x.n1[i]));
 }
 
 /* Blocks [b0, b0 + nb) of one group times the panel's n tokens. */
-AVX2_INLINE void chunk_mul(float *acc, const uint8_t *panel, const uint8_t *group, size_t b0, size_t nb, size_t n, const struct kernel_format *f,
-                           bool wide)
+AVX2_INLINE void chunk_mul(float *acc, const uint8_t *panel, const uint8_t *group, size_t b0, size_t nb, size_t n,
+                           const struct kernel_format *f, bool wide)
 {
     struct unit256 unit;
     for (size_t b = b0; b < b0 + nb; b++) {
@@ -301,7 +311,8 @@ AVX2_INLINE void chunk_mul(float *acc, const uint8_t *panel, const uint8_t *grou
 }
 
 /* Groups [g0, g0 + ng), ng <= BATCH, times tokens [t0, t0 + n). */
-AVX2_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, size_t t0, size_t n, const struct kernel_format *f, bool wide)
+AVX2_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, size_t t0, size_t n,
+                           const struct kernel_format *f, bool wide)
 {
     float *acc = a->scratch;
     uint8_t *panel = (uint8_t *)a->scratch + BATCH * 16 * 64;
@@ -332,7 +343,8 @@ AVX2_INLINE void single(const struct linear_args *a, size_t g, size_t t, const s
         load_unit(&unit, w, 0, 8, f);
         for (int b = 0; b < f->blocks; b++) {
             struct act_block x = layout_act(tile, width, u * (size_t)f->blocks + (size_t)b, wide);
-            struct entry256 e = {x.hi + 32 * i, x.lo + 32 * i, x.dx + i, x.xs + i, f->dtype == DT_Q6_K ? x.n0 + i : x.n8 + i, x.n1 + i};
+            struct entry256 e = {
+                x.hi + 32 * i, x.lo + 32 * i, x.dx + i, x.xs + i, f->dtype == DT_Q6_K ? x.n0 + i : x.n8 + i, x.n1 + i};
             for (int h = 0; h < 2; h++) {
                 struct half256 blk;
                 __asm__("" : "+r"(e.hi)); /* else the broadcasts of both halves are merged, and spilled */
@@ -368,13 +380,13 @@ size_t avx2_linear_scratch(void)
 }
 
 #define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
-#define DEFINE(T)                                            \
-    static void mul_##T(const struct linear_args *a)         \
-    {                                                        \
-        if (a->wide)                                         \
-            mul(a, &FORMAT_##T, true);                       \
-        else                                                 \
-            mul(a, &FORMAT_##T, false);                      \
+#define DEFINE(T)                                                                                                      \
+    static void mul_##T(const struct linear_args *a)                                                                   \
+    {                                                                                                                  \
+        if (a->wide)                                                                                                   \
+            mul(a, &FORMAT_##T, true);                                                                                 \
+        else                                                                                                           \
+            mul(a, &FORMAT_##T, false);                                                                                \
     }
 FORMATS(DEFINE)
 

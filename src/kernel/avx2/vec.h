@@ -6,23 +6,68 @@
 
 #define VEC static inline __attribute__((always_inline))
 typedef __m256 vf;
-enum { VW = 8, ATTN_ROWS = 2, /* times 4 vectors: 8 accumulators, 4 loads, 2 broadcasts of 16 registers */
-       FLOAT_TOK = 6 };
+enum {
+    VW = 8,
+    ATTN_ROWS = 2, /* times 4 vectors: 8 accumulators, 4 loads, 2 broadcasts of 16 registers */
+    FLOAT_TOK = 6
+};
 
-VEC void v_fetch(const uint8_t *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); } /* towards the second-level cache */
-VEC vf v_load(const float *p) { return _mm256_loadu_ps(p); }
-VEC void v_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
-VEC vf v_set1(float a) { return _mm256_set1_ps(a); }
-VEC vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
-VEC vf v_fms(vf a, vf b, vf c) { return _mm256_fmsub_ps(a, b, c); }
-VEC vf v_add(vf a, vf b) { return _mm256_add_ps(a, b); }
-VEC vf v_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
-VEC vf v_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
-VEC vf v_div(vf a, vf b) { return _mm256_div_ps(a, b); }
-VEC vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); } /* a > b ? a : b, so b when either is NaN */
-VEC vf v_if_lt(vf a, vf b, vf yes, vf no) { return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
-VEC vf v_if_nan(vf a, vf yes, vf no) { return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, a, _CMP_UNORD_Q)); }
-VEC vf v_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+VEC void v_fetch(const uint8_t *p)
+{
+    _mm_prefetch((const char *)p, _MM_HINT_T1);
+} /* towards the second-level cache */
+VEC vf v_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+VEC void v_store(float *p, vf a)
+{
+    _mm256_storeu_ps(p, a);
+}
+VEC vf v_set1(float a)
+{
+    return _mm256_set1_ps(a);
+}
+VEC vf v_fma(vf a, vf b, vf c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+VEC vf v_fms(vf a, vf b, vf c)
+{
+    return _mm256_fmsub_ps(a, b, c);
+}
+VEC vf v_add(vf a, vf b)
+{
+    return _mm256_add_ps(a, b);
+}
+VEC vf v_sub(vf a, vf b)
+{
+    return _mm256_sub_ps(a, b);
+}
+VEC vf v_mul(vf a, vf b)
+{
+    return _mm256_mul_ps(a, b);
+}
+VEC vf v_div(vf a, vf b)
+{
+    return _mm256_div_ps(a, b);
+}
+VEC vf v_max(vf a, vf b)
+{
+    return _mm256_max_ps(a, b);
+} /* a > b ? a : b, so b when either is NaN */
+VEC vf v_if_lt(vf a, vf b, vf yes, vf no)
+{
+    return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+}
+VEC vf v_if_nan(vf a, vf yes, vf no)
+{
+    return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
+VEC vf v_abs(vf a)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+}
 VEC vf v_copysign(vf mag, vf sign)
 {
     vf s = _mm256_set1_ps(-0.0f);
@@ -37,10 +82,14 @@ VEC vf v_scale2(vf p, vf z)
     vf b = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(k, h), bias), 23));
     return _mm256_mul_ps(_mm256_mul_ps(p, a), b);
 }
-VEC vf v_load_half(const uint8_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)); }
+VEC vf v_load_half(const uint8_t *p)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
 VEC vf v_load_bf16(const uint8_t *p)
 {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)), 16));
+    return _mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)), 16));
 }
 VEC void v_store_half(uint8_t *p, vf a)
 {

@@ -28,7 +28,8 @@ AVX512_INLINE void quantize_group(const struct act_block *a, size_t t, const flo
     int8_t *hi = (int8_t *)a->hi + 32 * t, *lo = (int8_t *)a->lo + 32 * t;
     const __m512i mask = _mm512_set1_epi32(0x7fffffff);
     __m512 v0 = _mm512_loadu_ps(v), v1 = _mm512_loadu_ps(v + 16);
-    __m512i m = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(v0), mask), _mm512_and_si512(_mm512_castps_si512(v1), mask));
+    __m512i m = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(v0), mask),
+                                 _mm512_and_si512(_mm512_castps_si512(v1), mask));
     int32_t bits = _mm512_reduce_max_epi32(m), s0 = 0, s1 = 0;
     float amax, top = wide ? 16256.0f : 127.0f, dx;
     memcpy(&amax, &bits, sizeof amax);

@@ -48,7 +48,8 @@ AVX512_INLINE void load_codes(__m512i q[8], const uint8_t *p, int bits)
         for (int j = 0; j < 8; j++) {
             __m512i h = _mm512_loadu_si512(p + 256 + 64 * (j / 4));
             int s = j % 4;
-            __m512i at4 = s < 2 ? _mm512_slli_epi16(h, (unsigned)(4 - 2 * s)) : _mm512_srli_epi16(h, (unsigned)(2 * s - 4));
+            __m512i at4 =
+                s < 2 ? _mm512_slli_epi16(h, (unsigned)(4 - 2 * s)) : _mm512_srli_epi16(h, (unsigned)(2 * s - 4));
             q[j] = _mm512_ternarylogic_epi32(q[j], at4, two, 0xF8);
         }
     }
@@ -98,7 +99,8 @@ AVX512_INLINE void load_unit(struct unit512 *u, const uint8_t *head, const struc
     }
 }
 
-AVX512_INLINE void load_block(struct block512 *w, const struct unit512 *u, const uint8_t *head, int b, const struct kernel_format *f)
+AVX512_INLINE void load_block(struct block512 *w, const struct unit512 *u, const uint8_t *head, int b,
+                              const struct kernel_format *f)
 {
     w->d = u->d;
     w->m = u->m;
@@ -140,7 +142,8 @@ AVX512_INLINE void sums(__m512i *s, const struct block512 *w, const struct act_b
 }
 
 /* Half h (quads 4h..4h+3) of Q6_K, zero point taken off. */
-AVX512_INLINE void half_sums(__m512i *s, const struct block512 *w, const struct act_block *a, size_t t, int n, int h, bool wide)
+AVX512_INLINE void half_sums(__m512i *s, const struct block512 *w, const struct act_block *a, size_t t, int n, int h,
+                             bool wide)
 {
     const int32_t *start = (h ? a->n1 : a->n0) + t;
     for (int i = 0; i < n; i++)
@@ -214,7 +217,8 @@ AVX512_INLINE void tile_step(float *acc, const struct block512 *w, const struct 
 }
 
 /* Tokens [ta, tb), at most STRIPE, ta's tile being the first of the stripe. */
-AVX512_INLINE void stripe(const struct linear_args *a, size_t g, size_t ta, size_t tb, const struct kernel_format *f, bool wide)
+AVX512_INLINE void stripe(const struct linear_args *a, size_t g, size_t ta, size_t tb, const struct kernel_format *f,
+                          bool wide)
 {
     float acc[STRIPE + 8][16] __attribute__((aligned(64)));
     const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
@@ -229,7 +233,8 @@ AVX512_INLINE void stripe(const struct linear_args *a, size_t g, size_t ta, size
             for (size_t t = first; t < tb; t += 8) {
                 const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
                 size_t lo = t < ta ? ta - t : 0, hi = tb - t < 8 ? tb - t : 8;
-                struct act_block x = layout_act(tile, layout_tile_width(a->n_tok, t), u * (size_t)f->blocks + (size_t)b, wide);
+                struct act_block x =
+                    layout_act(tile, layout_tile_width(a->n_tok, t), u * (size_t)f->blocks + (size_t)b, wide);
                 tile_step(acc[t - first + lo], &blk, &x, lo, hi, f, wide);
             }
         }
@@ -274,13 +279,13 @@ AVX512_INLINE void mul(const struct linear_args *a, const struct kernel_format *
 }
 
 #define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
-#define DEFINE(T)                                            \
-    static void mul_##T(const struct linear_args *a)         \
-    {                                                        \
-        if (a->wide)                                         \
-            mul(a, &FORMAT_##T, true);                       \
-        else                                                 \
-            mul(a, &FORMAT_##T, false);                      \
+#define DEFINE(T)                                                                                                      \
+    static void mul_##T(const struct linear_args *a)                                                                   \
+    {                                                                                                                  \
+        if (a->wide)                                                                                                   \
+            mul(a, &FORMAT_##T, true);                                                                                 \
+        else                                                                                                           \
+            mul(a, &FORMAT_##T, false);                                                                                \
     }
 FORMATS(DEFINE)
 

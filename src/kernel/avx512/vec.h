@@ -6,23 +6,68 @@
 
 #define VEC static inline __attribute__((always_inline))
 typedef __m512 vf;
-enum { VW = 16, ATTN_ROWS = 4, /* times 4 vectors: 16 accumulators, 4 loads, 4 broadcasts of 32 registers */
-       FLOAT_TOK = 16 };
+enum {
+    VW = 16,
+    ATTN_ROWS = 4, /* times 4 vectors: 16 accumulators, 4 loads, 4 broadcasts of 32 registers */
+    FLOAT_TOK = 16
+};
 
-VEC void v_fetch(const uint8_t *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); } /* towards the second-level cache */
-VEC vf v_load(const float *p) { return _mm512_loadu_ps(p); }
-VEC void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
-VEC vf v_set1(float a) { return _mm512_set1_ps(a); }
-VEC vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
-VEC vf v_fms(vf a, vf b, vf c) { return _mm512_fmsub_ps(a, b, c); }
-VEC vf v_add(vf a, vf b) { return _mm512_add_ps(a, b); }
-VEC vf v_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
-VEC vf v_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
-VEC vf v_div(vf a, vf b) { return _mm512_div_ps(a, b); }
-VEC vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); } /* a > b ? a : b, so b when either is NaN */
-VEC vf v_if_lt(vf a, vf b, vf yes, vf no) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes); }
-VEC vf v_if_nan(vf a, vf yes, vf no) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), no, yes); }
-VEC vf v_abs(vf a) { return _mm512_abs_ps(a); }
+VEC void v_fetch(const uint8_t *p)
+{
+    _mm_prefetch((const char *)p, _MM_HINT_T1);
+} /* towards the second-level cache */
+VEC vf v_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+VEC void v_store(float *p, vf a)
+{
+    _mm512_storeu_ps(p, a);
+}
+VEC vf v_set1(float a)
+{
+    return _mm512_set1_ps(a);
+}
+VEC vf v_fma(vf a, vf b, vf c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+VEC vf v_fms(vf a, vf b, vf c)
+{
+    return _mm512_fmsub_ps(a, b, c);
+}
+VEC vf v_add(vf a, vf b)
+{
+    return _mm512_add_ps(a, b);
+}
+VEC vf v_sub(vf a, vf b)
+{
+    return _mm512_sub_ps(a, b);
+}
+VEC vf v_mul(vf a, vf b)
+{
+    return _mm512_mul_ps(a, b);
+}
+VEC vf v_div(vf a, vf b)
+{
+    return _mm512_div_ps(a, b);
+}
+VEC vf v_max(vf a, vf b)
+{
+    return _mm512_max_ps(a, b);
+} /* a > b ? a : b, so b when either is NaN */
+VEC vf v_if_lt(vf a, vf b, vf yes, vf no)
+{
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
+}
+VEC vf v_if_nan(vf a, vf yes, vf no)
+{
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), no, yes);
+}
+VEC vf v_abs(vf a)
+{
+    return _mm512_abs_ps(a);
+}
 VEC vf v_copysign(vf mag, vf sign) /* 0xE4: bit of b where c is 0, bit of a where it is 1 */
 {
     __m512i m = _mm512_set1_epi32(0x7fffffff);
@@ -37,10 +82,14 @@ VEC vf v_scale2(vf p, vf z)
     vf b = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_sub_epi32(k, h), bias), 23));
     return _mm512_mul_ps(_mm512_mul_ps(p, a), b);
 }
-VEC vf v_load_half(const uint8_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)); }
+VEC vf v_load_half(const uint8_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
 VEC vf v_load_bf16(const uint8_t *p)
 {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p)), 16));
+    return _mm512_castsi512_ps(
+        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p)), 16));
 }
 VEC void v_store_half(uint8_t *p, vf a)
 {

@@ -24,7 +24,8 @@ static float cached(const uint8_t *page, size_t off, size_t i, bool f32)
 }
 
 /* Keys [lo, hi] of one segment; s has room for 512 scores and, behind them, head_dim values: the segment's output. */
-static inline void segment(const struct attn_args *a, const float *q, size_t lo, size_t hi, float *s, float *m, float *l, bool f32)
+static inline void segment(const struct attn_args *a, const float *q, size_t lo, size_t hi, float *s, float *m,
+                           float *l, bool f32)
 {
     float lane[16] = {0}, *o = s + KERNEL_SEGMENT;
     *m = -INFINITY;
@@ -91,7 +92,8 @@ static size_t attn_scratch(size_t n_q, size_t head_dim)
     return (KERNEL_SEGMENT + 2 * head_dim) * sizeof(float);
 }
 
-static void kv_store(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim, size_t slot)
+static void kv_store(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim,
+                     size_t slot)
 {
     for (size_t d = 0; d < head_dim; d++) {
         uint16_t hk = f32_to_f16(k[d]), hv = f32_to_f16(v[d]);
@@ -100,7 +102,8 @@ static void kv_store(uint8_t *block, size_t k_off, size_t v_off, const float *k,
     }
 }
 
-static void kv_store_f32(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim, size_t slot)
+static void kv_store_f32(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim,
+                         size_t slot)
 {
     for (size_t d = 0; d < head_dim; d++) {
         memcpy(block + k_off + 4 * (d * KERNEL_PAGE + slot), &k[d], sizeof *k);

@@ -14,7 +14,7 @@
 #include <math.h>
 #include <string.h>
 
-struct unit_scales { /* of one unit of one group */
+struct unit_scales {          /* of one unit of one group */
     float d[8][16], m[8][16]; /* Q6_K: m is the second half's scale */
 };
 
@@ -72,8 +72,8 @@ static int32_t dot16(const uint8_t *q, const int8_t *hi, const int8_t *lo, bool 
     return wide ? 128 * h + l : h;
 }
 
-static void block_mul(float *acc, uint8_t q[16][32], const struct unit_scales *u, int b, const struct act_block *a, size_t t,
-                      const struct kernel_format *f, bool wide)
+static void block_mul(float *acc, uint8_t q[16][32], const struct unit_scales *u, int b, const struct act_block *a,
+                      size_t t, const struct kernel_format *f, bool wide)
 {
     const int8_t *hi = a->hi + 32 * t, *lo = a->lo + 32 * t;
     for (size_t r = 0; r < 16; r++) {
@@ -151,8 +151,11 @@ static size_t linear_scratch(size_t k, size_t n_tok)
 }
 
 #define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
-#define DEFINE(T) \
-    static void mul_##T(const struct linear_args *a) { mul(a, &FORMAT_##T); }
+#define DEFINE(T)                                                                                                      \
+    static void mul_##T(const struct linear_args *a)                                                                   \
+    {                                                                                                                  \
+        mul(a, &FORMAT_##T);                                                                                           \
+    }
 FORMATS(DEFINE)
 
 static void mul_F32(const struct linear_args *a)
@@ -173,6 +176,5 @@ static void mul_BF16(const struct linear_args *a)
 void ref_init_linear(struct kernels *k)
 {
 #define ROW(T) k->linear[DT_##T].mul = mul_##T;
-    FORMATS(ROW) ROW(F32) ROW(F16) ROW(BF16)
-    k->linear_scratch = linear_scratch;
+    FORMATS(ROW) ROW(F32) ROW(F16) ROW(BF16) k->linear_scratch = linear_scratch;
 }

@@ -45,7 +45,8 @@ static void codes_super(uint32_t c[8], const uint8_t *p, enum dtype t, int b)
     if (t == DT_Q6_K) {
         const uint8_t *ql = p + 64 * (b / 4) + 32 * (b & 1), *qh = p + 128 + 32 * (b / 4);
         for (int j = 0; j < 8; j++)
-            c[j] = (load32(ql + 4 * j) >> (b & 2 ? 4 : 0) & 0x0f0f0f0fu) | (load32(qh + 4 * j) >> (2 * (b & 3)) & 0x03030303u) << 4;
+            c[j] = (load32(ql + 4 * j) >> (b & 2 ? 4 : 0) & 0x0f0f0f0fu) |
+                   (load32(qh + 4 * j) >> (2 * (b & 3)) & 0x03030303u) << 4;
         return;
     }
     const uint8_t *qs = p + (t == DT_Q5_K ? 48 : 16) + 32 * (b / 2);
@@ -220,20 +221,26 @@ static void unpack_bf16(float *dst, const void *w, size_t row, size_t k)
 
 /* The table wants plain functions: one trio per format, each the generic code with its format known. */
 #define PACKED_FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
-#define DEFINE(T)                                                                                     \
-    static size_t bytes_##T(size_t k) { return layout_group_bytes(&FORMAT_##T, k); }                  \
-    static void pack_##T(void *dst, const void *src, size_t row_bytes, size_t n, size_t k)            \
-    {                                                                                                 \
-        pack(dst, src, row_bytes, n, k, &FORMAT_##T);                                                 \
-    }                                                                                                 \
-    static void unpack_##T(float *dst, const void *w, size_t row, size_t k) { unpack_row(dst, w, row, k, &FORMAT_##T); }
+#define DEFINE(T)                                                                                                      \
+    static size_t bytes_##T(size_t k)                                                                                  \
+    {                                                                                                                  \
+        return layout_group_bytes(&FORMAT_##T, k);                                                                     \
+    }                                                                                                                  \
+    static void pack_##T(void *dst, const void *src, size_t row_bytes, size_t n, size_t k)                             \
+    {                                                                                                                  \
+        pack(dst, src, row_bytes, n, k, &FORMAT_##T);                                                                  \
+    }                                                                                                                  \
+    static void unpack_##T(float *dst, const void *w, size_t row, size_t k)                                            \
+    {                                                                                                                  \
+        unpack_row(dst, w, row, k, &FORMAT_##T);                                                                       \
+    }
 PACKED_FORMATS(DEFINE)
 
 void ref_init_pack(struct kernels *k)
 {
-#define ROW(T)                                   \
-    k->linear[DT_##T].group_bytes = bytes_##T;   \
-    k->linear[DT_##T].pack = pack_##T;           \
+#define ROW(T)                                                                                                         \
+    k->linear[DT_##T].group_bytes = bytes_##T;                                                                         \
+    k->linear[DT_##T].pack = pack_##T;                                                                                 \
     k->linear[DT_##T].unpack_row = unpack_##T;
     PACKED_FORMATS(ROW)
     k->linear[DT_F32] = (struct linear_kernel){bytes_f32, pack_f32, unpack_f32, NULL, true};

@@ -15,17 +15,17 @@ enum { ATTN_TILE = 32, ATTN_SEG = KERNEL_SEGMENT, ATTN_PAD = 16, ATTN_VECS = 4 }
 
 struct attn_state { /* of one tile; lives at the front of the scratch */
     const struct attn_args *a;
-    size_t first, hdp;           /* first query row of the tile; head_dim rounded up to 16 */
-    size_t n;                    /* active rows */
-    size_t row[ATTN_TILE];       /* active -> row in the tile */
-    size_t lo[ATTN_TILE], hi[ATTN_TILE]; /* active: visible part of the segment, relative to it */
-    float top[ATTN_TILE], len[ATTN_TILE];   /* merged so far, by row */
-    float m[ATTN_TILE], l[ATTN_TILE];       /* this segment, by active */
-    bool any[ATTN_TILE];                    /* row has merged something */
-    float *s;                    /* [active][512] */
-    float *o;                    /* [active][hdp] this segment */
-    float *sum;                  /* [row][hdp] merged */
-    float *page;                 /* head_dim < hdp: one page of V as f32 */
+    size_t first, hdp;                    /* first query row of the tile; head_dim rounded up to 16 */
+    size_t n;                             /* active rows */
+    size_t row[ATTN_TILE];                /* active -> row in the tile */
+    size_t lo[ATTN_TILE], hi[ATTN_TILE];  /* active: visible part of the segment, relative to it */
+    float top[ATTN_TILE], len[ATTN_TILE]; /* merged so far, by row */
+    float m[ATTN_TILE], l[ATTN_TILE];     /* this segment, by active */
+    bool any[ATTN_TILE];                  /* row has merged something */
+    float *s;                             /* [active][512] */
+    float *o;                             /* [active][hdp] this segment */
+    float *sum;                           /* [row][hdp] merged */
+    float *page;                          /* head_dim < hdp: one page of V as f32 */
 };
 
 VEC size_t attn_pad(size_t hd)
@@ -36,14 +36,15 @@ VEC size_t attn_pad(size_t hd)
 VEC size_t attn_scratch_bytes(size_t n_q, size_t hd)
 {
     size_t rows = n_q < ATTN_TILE ? n_q : ATTN_TILE, hdp = attn_pad(hd);
-    return ((sizeof(struct attn_state) + 63) & ~(size_t)63) + 4 * (rows * ATTN_SEG + 2 * rows * hdp + KERNEL_PAGE * hdp) + 64;
+    return ((sizeof(struct attn_state) + 63) & ~(size_t)63) +
+           4 * (rows * ATTN_SEG + 2 * rows * hdp + KERNEL_PAGE * hdp) + 64;
 }
 
 /* nr rows times nv vectors of keys from key v0 of the page; s points at the page's place in each row's scores. The two pages in
  * `ahead` (or NULL) are fetched meanwhile, one row of 128 bytes of each per step: this loop reads pages in columns, which the
  * hardware does not foresee. */
-VEC void attn_score_tile(const float *const *q, float *const *s, const uint8_t *kh, size_t v0, size_t hd, const uint8_t *const *ahead,
-                         int nr)
+VEC void attn_score_tile(const float *const *q, float *const *s, const uint8_t *kh, size_t v0, size_t hd,
+                         const uint8_t *const *ahead, int nr)
 {
     vf acc[ATTN_ROWS][ATTN_VECS];
     for (int r = 0; r < nr; r++)
@@ -68,7 +69,8 @@ VEC void attn_score_tile(const float *const *q, float *const *s, const uint8_t *
             v_store(s[r] + v0 + (size_t)(v * VW), acc[r][v]);
 }
 
-VEC void attn_score_rows(const struct attn_state *t, size_t i, size_t at, const uint8_t *kh, const uint8_t *const *ahead, int nr)
+VEC void attn_score_rows(const struct attn_state *t, size_t i, size_t at, const uint8_t *kh,
+                         const uint8_t *const *ahead, int nr)
 {
     const float *q[ATTN_ROWS];
     float *s[ATTN_ROWS];
@@ -138,8 +140,8 @@ VEC void attn_softmax(struct attn_state *t, size_t i)
 }
 
 /* nr rows times nv vectors of dimensions from d0, keys [lo, hi] of the page: f16 at vh, or f32 at wide. */
-VEC void attn_value_tile(const struct attn_state *t, size_t i, size_t at, const uint8_t *vh, const float *wide, size_t d0, size_t lo,
-                         size_t hi, int nr, int nv)
+VEC void attn_value_tile(const struct attn_state *t, size_t i, size_t at, const uint8_t *vh, const float *wide,
+                         size_t d0, size_t lo, size_t hi, int nr, int nv)
 {
     const float *p = t->s + i * ATTN_SEG + at;
     float *o = t->o + i * t->hdp + d0;
@@ -165,7 +167,8 @@ VEC void attn_value_tile(const struct attn_state *t, size_t i, size_t at, const 
             v_store(o + (size_t)r * stride + (size_t)(v * VW), acc[r][v]);
 }
 
-VEC void attn_value_keys(const struct attn_state *t, size_t i, size_t at, const uint8_t *vh, const float *wide, size_t lo, size_t hi, int nr)
+VEC void attn_value_keys(const struct attn_state *t, size_t i, size_t at, const uint8_t *vh, const float *wide,
+                         size_t lo, size_t hi, int nr)
 {
     size_t d0 = 0;
     for (; d0 + ATTN_VECS * VW <= t->hdp; d0 += ATTN_VECS * VW)
@@ -297,7 +300,8 @@ VEC void attn_segment(struct attn_state *t, size_t rows, size_t start)
         if (a->head_dim == t->hdp) {
             attn_value_page(t, pages[p] + a->v_off, at, NULL);
         } else {
-            attn_value_convert(t, pages[p] + a->v_off, lo > at ? lo - at : 0, hi - at < KERNEL_PAGE ? hi - at + 1 : KERNEL_PAGE);
+            attn_value_convert(t, pages[p] + a->v_off, lo > at ? lo - at : 0,
+                               hi - at < KERNEL_PAGE ? hi - at + 1 : KERNEL_PAGE);
             attn_value_page(t, NULL, at, t->page);
         }
     }
@@ -338,7 +342,8 @@ VEC void attn_run(const struct attn_args *a)
 }
 
 /* A page's K column is strided, one half apart by 128 bytes: written from a buffer of converted values. */
-VEC void attn_kv_store(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t hd, size_t slot)
+VEC void attn_kv_store(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t hd,
+                       size_t slot)
 {
     uint8_t *kp = block + k_off + 2 * slot, *vp = block + v_off + 2 * slot * hd, h[2 * VW];
     for (size_t d = 0; d < hd; d += VW) {

@@ -33,7 +33,8 @@ VEC void float_store(const struct linear_args *a, size_t g, size_t t, const vf *
 }
 
 /* ng groups from g, n tokens from t0: token i's activation for k is x[k * xk + i * xt]. */
-VEC void float_tile(const struct linear_args *a, size_t g, const float *x, size_t xk, size_t t0, int n, int ng, enum dtype t)
+VEC void float_tile(const struct linear_args *a, size_t g, const float *x, size_t xk, size_t t0, int n, int ng,
+                    enum dtype t)
 {
     const size_t vec = (size_t)VW * (t == DT_F32 ? 4 : 2), gb = float_group_bytes(a->k, t);
     const uint8_t *w = (const uint8_t *)a->w + g * gb;

@@ -15,7 +15,7 @@ enum { W = 64, VOCAB = W, DIM = 16, HEADS = W / DIM, KV_HEADS = 2, TOK = 150, CH
 /* Weights in a scratch file: embedding, identity, norm weights, projections to keys and values. */
 enum { W_EMBED, W_HEAD, W_NORM, W_K, W_V, N_W };
 static float *weights[N_W];
-static const int weight_rows[N_W] = {VOCAB, VOCAB, 1, KV_HEADS * DIM, KV_HEADS * DIM};
+static const int weight_rows[N_W] = {VOCAB, VOCAB, 1, KV_HEADS *DIM, KV_HEADS *DIM};
 static char path[] = "/tmp/hearth-test-ops-XXXXXX";
 static struct ledger *ledger;
 
@@ -110,7 +110,8 @@ static double want_rope(const struct op_case *c, int t, int col)
     int pair = c->node.neox ? i % half : i / 2;
     bool second = c->node.neox ? i >= half : i & 1;
     double angle = t / (double)c->node.rope_scale * pow((double)c->node.rope_base, -2.0 * pair / DIM);
-    double a = x_at(t, head + (c->node.neox ? pair : 2 * pair)), b = x_at(t, head + (c->node.neox ? pair + half : 2 * pair + 1));
+    double a = x_at(t, head + (c->node.neox ? pair : 2 * pair)),
+           b = x_at(t, head + (c->node.neox ? pair + half : 2 * pair + 1));
     return second ? a * sin(angle) + b * cos(angle) : a * cos(angle) - b * sin(angle);
 }
 
@@ -195,7 +196,14 @@ static void run(const struct graph *g, unsigned mask, int threads, int chunk, fl
             wanted[i] = i;
         }
         struct batch_seq s = {pages, (TOK + 63) / 64};
-        struct batch in = {.token = token, .pos = pos, .seq = seq, .n_tok = n, .seqs = &s, .n_seq = 1, .wanted = wanted, .n_wanted = n};
+        struct batch in = {.token = token,
+                           .pos = pos,
+                           .seq = seq,
+                           .n_tok = n,
+                           .seqs = &s,
+                           .n_seq = 1,
+                           .wanted = wanted,
+                           .n_wanted = n};
         CHECK_INT(backend_run(b, p, &in, logits + (size_t)at * VOCAB, &e), 0);
     }
     for (int i = 0; i < (TOK + 63) / 64; i++)
@@ -212,7 +220,10 @@ static const struct op_case cases[] = {
     {"embed, select, linear", {.op = OP_EMBED}, want_embed, DT_F32},
     {"rmsnorm", {.op = OP_RMSNORM, .f = 1e-5f}, want_rmsnorm, DT_F32},
     {"rope", {.op = OP_ROPE, .head_dim = DIM, .rope_base = 1e4f, .rope_scale = 1.0f}, want_rope, DT_F32},
-    {"rope neox, scaled", {.op = OP_ROPE, .head_dim = DIM, .rope_base = 1e6f, .rope_scale = 4.0f, .neox = true}, want_rope, DT_F32},
+    {"rope neox, scaled",
+     {.op = OP_ROPE, .head_dim = DIM, .rope_base = 1e6f, .rope_scale = 4.0f, .neox = true},
+     want_rope,
+     DT_F32},
     {"attn", {.op = OP_ATTN, .head_dim = DIM}, want_attn, DT_F16},
     {"attn, f32 cache", {.op = OP_ATTN, .head_dim = DIM}, want_attn, DT_F32},
     {"attn, window", {.op = OP_ATTN, .head_dim = DIM, .window = 17}, want_attn, DT_F16},
@@ -261,7 +272,8 @@ static void test_same_bits(void)
             for (int mask = 0; mask < 2; mask++) {
                 run(g, mask ? ~0u : 0, ways[w].threads, ways[w].chunk, got);
                 if (memcmp(got, want, TOK * VOCAB * sizeof *got) != 0)
-                    fprintf(stderr, "%s: other bits with %d threads, chunk %d, mask %d\n", cases[i].name, ways[w].threads, ways[w].chunk, mask);
+                    fprintf(stderr, "%s: other bits with %d threads, chunk %d, mask %d\n", cases[i].name,
+                            ways[w].threads, ways[w].chunk, mask);
                 CHECK(memcmp(got, want, TOK * VOCAB * sizeof *got) == 0);
             }
         graph_free(g);
@@ -299,7 +311,9 @@ static void test_refusals(void)
     CHECK_INT(backend_new(&b, &(struct backend_opts){2, ~0u}, &e), 0);
     CHECK_INT(ledger_owner_new(ledger, "test", &o, &e), 0);
     CHECK_INT(fs_reader_open(&r, path, &e), 0);
-    CHECK_INT(backend_load(b, &(struct load_args){.graph = g, .data = &r, .weights_owner = o, .staging_owner = o}, &w, &e), 0);
+    CHECK_INT(
+        backend_load(b, &(struct load_args){.graph = g, .data = &r, .weights_owner = o, .staging_owner = o}, &w, &e),
+        0);
     CHECK_INT(backend_plan(b, g, w, 0, 1, o, &p, &e), ERR_RANGE);
     CHECK_INT(backend_plan(b, g, w, 2, 1, o, &p, &e), 0);
     CHECK_INT(ledger_held(o), backend_weights_bytes(b, g) + backend_plan_bytes(b, g, 2, 1));
@@ -307,7 +321,8 @@ static void test_refusals(void)
     float logits[VOCAB];
     int32_t token[3] = {1, VOCAB, 2}, pos[3] = {0, 1, 2}, seq[3] = {0}, wanted[1] = {0};
     struct batch_seq s = {&page, 1};
-    struct batch in = {.token = token, .pos = pos, .seq = seq, .n_tok = 3, .seqs = &s, .n_seq = 1, .wanted = wanted, .n_wanted = 1};
+    struct batch in = {
+        .token = token, .pos = pos, .seq = seq, .n_tok = 3, .seqs = &s, .n_seq = 1, .wanted = wanted, .n_wanted = 1};
     CHECK_INT(backend_run(b, p, &in, logits, &e), ERR_RANGE); /* more than planned */
     in.n_tok = 2;
     CHECK_INT(backend_run(b, p, &in, logits, &e), ERR_RANGE); /* token id */
@@ -322,7 +337,8 @@ static void test_refusals(void)
     struct fs_reader cut;
     CHECK_INT(fs_reader_open(&cut, path, &e), 0);
     w = NULL;
-    CHECK(backend_load(b, &(struct load_args){.graph = g, .data = &cut, .weights_owner = o, .staging_owner = o}, &w, &e) < 0);
+    CHECK(backend_load(b, &(struct load_args){.graph = g, .data = &cut, .weights_owner = o, .staging_owner = o}, &w,
+                       &e) < 0);
     CHECK(w == NULL && strstr(e.msg, "reading tensor"));
     CHECK_INT(ledger_held(o), 0);
     fs_reader_close(&cut);

@@ -24,9 +24,20 @@ static struct graph *small(void)
     g->n_vocab = VOCAB;
     int e = weight(g, "embd", VOCAB, EMBD);
     int x = node(g, (struct graph_node){.op = OP_EMBED, .w = {e, -1}}, EMBD, false);
-    int r = node(g, (struct graph_node){.op = OP_ROPE, .in = {x}, .w = {-1, -1}, .head_dim = DIM, .rope_base = 1e4f, .rope_scale = 1}, EMBD, false);
+    int r = node(g,
+                 (struct graph_node){
+                     .op = OP_ROPE, .in = {x}, .w = {-1, -1}, .head_dim = DIM, .rope_base = 1e4f, .rope_scale = 1},
+                 EMBD, false);
     int layer = graph_add_kv(g, HEADS, DIM, 0, DT_F16);
-    int a = node(g, (struct graph_node){.op = OP_ATTN, .in = {r, r, x}, .w = {-1, -1}, .layer = layer, .n_head = HEADS, .n_kv_head = HEADS, .head_dim = DIM}, EMBD, false);
+    int a = node(g,
+                 (struct graph_node){.op = OP_ATTN,
+                                     .in = {r, r, x},
+                                     .w = {-1, -1},
+                                     .layer = layer,
+                                     .n_head = HEADS,
+                                     .n_kv_head = HEADS,
+                                     .head_dim = DIM},
+                 EMBD, false);
     int s = node(g, (struct graph_node){.op = OP_SELECT, .in = {a}, .w = {-1, -1}}, EMBD, true);
     g->logits = node(g, (struct graph_node){.op = OP_LINEAR, .in = {s}, .w = {e, -1}}, VOCAB, true);
     return g;
@@ -108,7 +119,8 @@ static void test_kv_layout(void)
 static void test_rope_tables(void)
 {
     struct graph *g = small();
-    struct graph_node n = {.op = OP_ROPE, .in = {0}, .w = {-1, -1}, .head_dim = DIM, .rope_base = 1e4f, .rope_scale = 1};
+    struct graph_node n = {
+        .op = OP_ROPE, .in = {0}, .w = {-1, -1}, .head_dim = DIM, .rope_base = 1e4f, .rope_scale = 1};
     node(g, n, EMBD, false);
     CHECK_INT(g->n_rope, 1);
     n.rope_base = 1e6f;

@@ -127,8 +127,16 @@ static int app_start(const char *host)
     held = NULL;
     reserve_limit = 0;
     struct err e;
-    struct http_opts o = {.host = host, .body_max = 100000, .stream_max = 8192, .stall_ms = 600, .reserve = app_reserve,
-                          .release = app_release, .head = app_head, .refuse = app_refuse, .handle = app_handle, .done = app_done};
+    struct http_opts o = {.host = host,
+                          .body_max = 100000,
+                          .stream_max = 8192,
+                          .stall_ms = 600,
+                          .reserve = app_reserve,
+                          .release = app_release,
+                          .head = app_head,
+                          .refuse = app_refuse,
+                          .handle = app_handle,
+                          .done = app_done};
     int rc = http_start(&server, &o, &e);
     if (rc)
         fprintf(stderr, "start: %s\n", e.msg);
@@ -187,7 +195,8 @@ static void whole_answers_and_keep_alive(void)
 {
     CHECK_INT(app_start(NULL), 0);
     int fd = dial();
-    say(fd, "GET /now HTTP/1.1\r\nHost: x\r\n\r\nGET /a%%20b?q=1 HTTP/1.1\r\nHost: x\r\n\r\nPOST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
+    say(fd,
+        "GET /now HTTP/1.1\r\nHost: x\r\n\r\nGET /a%%20b?q=1 HTTP/1.1\r\nHost: x\r\n\r\nPOST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
     CHECK(hear(fd, "now"));
     CHECK(strstr(got, "HTTP/1.1 200") != NULL);
     CHECK(hear(fd, "/a b"));
@@ -259,8 +268,12 @@ static void hostile_heads(void)
     hear(fd, NULL);
     CHECK(strstr(got, "HTTP/1.1 4") != NULL || got[0] == 0);
     close(fd);
-    const char *bad[] = {"\r\n\r\n\r\n", "GET\r\n\r\n", "\x00\x01\x02\xff\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",
-                         "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+    const char *bad[] = {"\r\n\r\n\r\n",
+                         "GET\r\n\r\n",
+                         "\x00\x01\x02\xff\r\n\r\n",
+                         "GET / HTTP/9.9\r\n\r\n",
+                         "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+                         "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n",
                          "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         fd = dial();

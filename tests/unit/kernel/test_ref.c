@@ -172,10 +172,12 @@ static void elementwise(void)
         CHECK(fabs((double)x[i] / sqrt(ss / N + 1e-5) * (double)w[i] - (double)y[i]) < 1e-6 * (1 + fabs((double)y[i])));
     k.silu_mul(y, x, w, N);
     for (int i = 0; i < N; i++)
-        CHECK(fabs((double)x[i] / (1 + exp(-(double)x[i])) * (double)w[i] - (double)y[i]) < 1e-6 * (1 + fabs((double)y[i])));
+        CHECK(fabs((double)x[i] / (1 + exp(-(double)x[i])) * (double)w[i] - (double)y[i]) <
+              1e-6 * (1 + fabs((double)y[i])));
     k.gelu_mul(y, x, w, N);
     for (int i = 0; i < N; i++) {
-        double g = (double)x[i], want = 0.5 * g * (1 + tanh(0.7978845608028654 * (g + 0.044715 * g * g * g))) * (double)w[i];
+        double g = (double)x[i],
+               want = 0.5 * g * (1 + tanh(0.7978845608028654 * (g + 0.044715 * g * g * g))) * (double)w[i];
         CHECK(fabs(want - (double)y[i]) < 2e-6 * (1 + fabs(want)));
     }
     float big[3] = {-200, 200, 0}, one[3] = {1, 1, 1};
@@ -184,7 +186,8 @@ static void elementwise(void)
     float a[5] = {1, NAN, 7, 7, -INFINITY}, none[2] = {NAN, NAN};
     CHECK_INT(k.argmax(a, 5), 2);
     CHECK_INT(k.argmax(none, 2), 0);
-    float p[4] = {1, 2, 3, 4}, r[4] = {1, 2, 3, 4}, cs[4] = {0, 1, 1, 0}; /* 90 degrees for the first pair, none for the second */
+    float p[4] = {1, 2, 3, 4}, r[4] = {1, 2, 3, 4},
+          cs[4] = {0, 1, 1, 0}; /* 90 degrees for the first pair, none for the second */
     k.rope(p, cs, 4, true);
     CHECK(p[0] == -3 && p[1] == 2 && p[2] == 1 && p[3] == 4);
     k.rope(r, cs, 4, false);
