@@ -7,6 +7,7 @@
 Every configuration is built once, in build-ci-<name>/ (the plain one in build/, by `make`). A stage gives counts like a suite;
 what this machine cannot do is skipped and says why."""
 import argparse
+import concurrent.futures
 import glob
 import os
 import re
@@ -204,17 +205,24 @@ def stage_fuzz():
     sources = sorted(glob.glob(os.path.join(ROOT, "tests/fuzz/fuzz_*.c")))
     names = [os.path.basename(s)[len("fuzz_"):-2] for s in sources]
     folder = build("fuzz", *options, env={"CC": "clang-14"}, targets=[f"tests/fuzz/fuzz_{n}" for n in names])
-    passed = failed = 0
-    for n in names:
-        corpus = os.path.join(ROOT, folder, "corpus", n)
-        os.makedirs(corpus, exist_ok=True)
-        rc = sh(f"{folder}/tests/fuzz/fuzz_{n}", f"-max_total_time={FUZZ_S}", "-timeout=10", "-rss_limit_mb=2048", "-verbosity=0",
-                "-print_final_stats=1", f"-artifact_prefix={folder}/{n}-", corpus, f"tests/fuzz/seeds/{n}", check=False,
-                env=SANITIZER_ENV)
-        passed, failed = passed + (rc == 0), failed + (rc != 0)
-        if rc:
-            print(f"FAIL fuzz_{n}: the input lies at {folder}/{n}-*")
-    return [passed, failed, 0]
+    with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
+        ok = list(pool.map(lambda n: fuzz_one(folder, n), names))
+    return [sum(ok), len(ok) - sum(ok), 0]
+
+
+def fuzz_one(folder, name):
+    corpus, log = (os.path.join(ROOT, folder, kind, name) for kind in ("corpus", "logs"))
+    os.makedirs(corpus, exist_ok=True)
+    os.makedirs(os.path.dirname(log), exist_ok=True)
+    with open(log, "wb") as out:
+        rc = sh(f"{folder}/tests/fuzz/fuzz_{name}", f"-max_total_time={FUZZ_S}", "-timeout=10", "-rss_limit_mb=2048", "-verbosity=0",
+                "-print_final_stats=1", f"-artifact_prefix={folder}/{name}-", corpus, f"tests/fuzz/seeds/{name}", check=False,
+                env=SANITIZER_ENV, stdout=out, stderr=subprocess.STDOUT)
+    with open(log, encoding="utf-8", errors="replace") as f:
+        lines = f.readlines()
+    print("".join(lines[-60:] if rc else [x for x in lines if x.startswith("stat::number_of")]), end="", flush=True)
+    print(f"FAIL fuzz_{name}: the input lies at {folder}/{name}-*" if rc else f"ok   fuzz_{name}", flush=True)
+    return rc == 0
 
 
 def stage_oracles():
