@@ -47,14 +47,15 @@ static int no_route(struct http_req *r, const char *allowed, struct problem *p)
 {
     const char *path = http_path(r), *method = http_method(r);
     if (allowed[0])
-        return problem_set(p, 405, "method_not_allowed", NULL, "%.20s is not a method of %.100s: use %s", method, path, allowed);
-    return problem_set(p, 404, "not_found", NULL, "there is nothing at %.200s", path);
+        return reply_problem_set(p, 405, "method_not_allowed", NULL, "%.20s is not a method of %.100s: use %s", method,
+                                 path, allowed);
+    return reply_problem_set(p, 404, "not_found", NULL, "there is nothing at %.200s", path);
 }
 
 static void refuse_method(struct api *a, struct http_req *r, const struct problem *p, const char *allowed)
 {
     struct buf b = {0};
-    problem_json(p, &b);
+    reply_problem_json(p, &b);
     struct reply y = {.status = p->status, .type = "application/json", .body = b.data, .len = b.len};
     reply_add(&y, "Allow", allowed);
     reply_send(a, r, &y);
@@ -66,7 +67,7 @@ static void on_head(void *arg, struct http_req *r)
     struct api *a = arg;
     struct problem p;
     char allowed[64];
-    const struct route *t = route_find(http_method(r), http_path(r), allowed, sizeof allowed);
+    const struct route *t = routes_find(http_method(r), http_path(r), allowed, sizeof allowed);
     http_set_user(r, (void *)(uintptr_t)t);
     bool options = !strcmp(http_method(r), "OPTIONS");
     /* an unknown path needs the key, too: nothing is told to those who have none */
@@ -81,7 +82,9 @@ static void on_head(void *arg, struct http_req *r)
         else
             reply_problem(a, r, &p);
     } else if (!strcmp(t->method, "POST") && !takes_type(http_header(r, "Content-Type"))) {
-        problem_set(&p, 415, "unsupported_media_type", NULL, "the body's type is \"%.100s\", but must be application/json", http_header(r, "Content-Type"));
+        reply_problem_set(&p, 415, "unsupported_media_type", NULL,
+                          "the body's type is \"%.100s\", but must be application/json",
+                          http_header(r, "Content-Type"));
         reply_problem(a, r, &p);
     } else if (t->at_once) {
         t->handler(a, r);
@@ -93,11 +96,12 @@ static void on_refuse(void *arg, struct http_req *r, int status)
     struct api *a = arg;
     struct problem p;
     if (status == 413)
-        problem_set(&p, 413, "body_too_large", NULL, "the body is longer than the limit of %zu bytes", a->body_max);
+        reply_problem_set(&p, 413, "body_too_large", NULL, "the body is longer than the limit of %zu bytes",
+                          a->body_max);
     else if (atomic_load(&a->stopping))
-        problem_set(&p, 503, "stopping", NULL, "Hearth is stopping");
+        reply_problem_set(&p, 503, "stopping", NULL, "Hearth is stopping");
     else
-        problem_set(&p, 503, "insufficient_memory", NULL, "no memory left for the body");
+        reply_problem_set(&p, 503, "insufficient_memory", NULL, "no memory left for the body");
     reply_problem(a, r, &p);
 }
 
@@ -115,8 +119,8 @@ static void on_done(void *arg, struct http_req *r)
     if (!t)
         return;
     int status = http_status(r);
-    atomic_fetch_add(&a->meter.status[route_index(t)][status >= 100 && status < 600 ? status / 100 : 0], 1);
-    meter_observe(&a->meter.latency[route_index(t)], http_age_s(r));
+    atomic_fetch_add(&a->meter.status[routes_index(t)][status >= 100 && status < 600 ? status / 100 : 0], 1);
+    meter_observe(&a->meter.latency[routes_index(t)], http_age_s(r));
 }
 
 static void api_free(struct api *a)
@@ -169,7 +173,9 @@ static int listen_now(struct api *a, const struct api_opts *o, struct err *e)
 int api_start(struct api **out, struct hearth *h, const struct api_opts *o, struct err *e)
 {
     if (!guard_is_loopback(o->host) && !(o->api_key && o->api_key[0]))
-        return err_set(e, ERR_DENIED, "the host %s is reachable from other machines: set a key with --api-key, or stay on 127.0.0.1", o->host);
+        return err_set(e, ERR_DENIED,
+                       "the host %s is reachable from other machines: set a key with --api-key, or stay on 127.0.0.1",
+                       o->host);
     if (o->api_key && !o->api_key[0])
         return err_set(e, ERR_USAGE, "the API key is empty");
     struct api *a = mem_calloc(1, sizeof *a);

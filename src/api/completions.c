@@ -22,7 +22,7 @@ static void write_logprob(struct jsonw *w, const void *item)
 
 static void write_offset(struct jsonw *w, const void *item)
 {
-    jsonw_int(w, (int64_t)*(const size_t *)item);
+    jsonw_int(w, (int64_t) * (const size_t *)item);
 }
 
 struct tops {

@@ -31,7 +31,7 @@ struct gen *gen_new(struct api *a, struct http_req *r, struct params *q, const s
     if (!g) {
         struct problem p;
         params_done(q);
-        problem_set(&p, 503, "insufficient_memory", NULL, "no memory for the request");
+        reply_problem_set(&p, 503, "insufficient_memory", NULL, "no memory for the request");
         reply_problem(a, r, &p);
         return NULL;
     }
@@ -57,7 +57,7 @@ void gen_fail(struct gen *g, const struct problem *p)
 void gen_fail_err(struct gen *g, const struct err *e, const char *param)
 {
     struct problem p;
-    problem_from(&p, e, param);
+    reply_problem_from(&p, e, param);
     gen_fail(g, &p);
 }
 
@@ -178,7 +178,7 @@ static void count_done(struct gen *g, const struct hearth_usage *u)
 static int on_delta(struct gen *g, size_t i, const struct hearth_delta *d, struct problem *p)
 {
     if (d->type == HEARTH_FAILED)
-        return problem_from(p, &d->err, NULL);
+        return reply_problem_from(p, &d->err, NULL);
     int c = (int)i * g->p.n + d->choice;
     struct gen_choice *ch = &g->choice[c];
     if (d->type == HEARTH_TEXT) {
@@ -187,7 +187,7 @@ static int on_delta(struct gen *g, size_t i, const struct hearth_delta *d, struc
         return out_text(g, c, d, p);
     }
     if (!strcmp(d->finish, "cancelled"))
-        return problem_set(p, 503, "cancelled", NULL, "the answer was cancelled");
+        return reply_problem_set(p, 503, "cancelled", NULL, "the answer was cancelled");
     snprintf(ch->finish, sizeof ch->finish, "%s", d->finish);
     g->n_ended++;
     usage_add(&g->usage, &d->usage, d->choice == 0);
@@ -278,4 +278,21 @@ void gen_free(struct gen *g)
     http_release(g->r);
     pthread_mutex_destroy(&g->mu);
     mem_free(g);
+}
+
+enum route_result gen_with_model(struct api *a, struct http_req *r, void (*start)(struct gen *g))
+{
+    struct params q = {.budget = &a->budget};
+    struct problem p;
+    size_t n;
+    const char *body = http_body(r, &n);
+    if (params_read_body(body, n, &q, &p)) {
+        reply_problem(a, r, &p);
+        return ROUTE_ANSWERED;
+    }
+    struct gen *g = gen_new(a, r, &q, NULL);
+    if (!g)
+        return ROUTE_ANSWERED;
+    gen_begin(g, start);
+    return ROUTE_KEPT;
 }

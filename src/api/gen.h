@@ -6,6 +6,7 @@
 #define HEARTH_API_GEN_H
 #include "api/loader.h"
 #include "api/params.h"
+#include "api/routes.h"
 #include "api/state.h"
 
 enum gen_phase { GEN_LOADING, GEN_STARTING, GEN_RUNNING, GEN_FAILED, GEN_ANSWERED };
@@ -61,6 +62,8 @@ struct gen {
 struct gen *gen_new(struct api *a, struct http_req *r, struct params *q, const struct gen_shape *shape);
 /* Asks for the model; from here on the gen belongs to loader, worker and pump. */
 void gen_begin(struct gen *g, void (*start)(struct gen *g));
+/* A route whose body names a model and wants no generation: loads the model if it must, then runs `start`. */
+enum route_result gen_with_model(struct api *a, struct http_req *r, void (*start)(struct gen *g));
 void gen_detach(struct gen *g); /* pump only: cancels; after it nobody wakes g */
 void gen_free(struct gen *g);   /* pump only, after gen_detach and off all lists */
 void gen_fail(struct gen *g, const struct problem *p);

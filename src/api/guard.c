@@ -82,18 +82,19 @@ int guard_check(struct api *a, struct http_req *r, bool needs_key, struct proble
 {
     const char *host = http_header(r, "Host"), *auth = http_header(r, "Authorization");
     if (!host_allowed(a, host))
-        return problem_set(p, 403, "host_not_allowed", NULL, "the Host header \"%.100s\" is not this server's: use %s",
-                           host ? host : "", http_url(a->http));
+        return reply_problem_set(p, 403, "host_not_allowed", NULL,
+                                 "the Host header \"%.100s\" is not this server's: use %s", host ? host : "",
+                                 http_url(a->http));
     if (!origin_allowed(a, r))
-        return problem_set(p, 403, "origin_not_allowed", NULL,
-                           "pages of %.200s may not call this server; start it with --allow-origin to let them",
-                           http_header(r, "Origin"));
+        return reply_problem_set(p, 403, "origin_not_allowed", NULL,
+                                 "pages of %.200s may not call this server; start it with --allow-origin to let them",
+                                 http_header(r, "Origin"));
     if (!needs_key || !a->key)
         return 0;
     if (!auth)
-        return problem_set(p, 401, "missing_api_key", NULL,
-                           "an API key is needed: send it as Authorization: Bearer KEY");
+        return reply_problem_set(p, 401, "missing_api_key", NULL,
+                                 "an API key is needed: send it as Authorization: Bearer KEY");
     if (strncasecmp(auth, "Bearer ", 7) != 0 || !same_secret(auth + 7, a->key))
-        return problem_set(p, 401, "invalid_api_key", NULL, "the API key is not right");
+        return reply_problem_set(p, 401, "invalid_api_key", NULL, "the API key is not right");
     return 0;
 }

@@ -56,7 +56,10 @@ static int hex4(const char *p, const char *end)
     int v = 0;
     for (int i = 0; i < 4; i++) {
         char ch = p[i];
-        int d = ch >= '0' && ch <= '9' ? ch - '0' : ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : ch >= 'A' && ch <= 'F' ? ch - 'A' + 10 : -1;
+        int d = ch >= '0' && ch <= '9'   ? ch - '0'
+                : ch >= 'a' && ch <= 'f' ? ch - 'a' + 10
+                : ch >= 'A' && ch <= 'F' ? ch - 'A' + 10
+                                         : -1;
         if (d < 0)
             return -1;
         v = v * 16 + d;
@@ -187,7 +190,8 @@ static bool member(struct check *c, int depth)
     if (!string(c))
         return false;
     size_t n = (size_t)(c->p - 1 - key);
-    if (depth == 0 && c->facts && memchr(key, '\\', n)) { /* an escaped key may be the wanted one in disguise: find none */
+    if (depth == 0 && c->facts &&
+        memchr(key, '\\', n)) { /* an escaped key may be the wanted one in disguise: find none */
         c->facts->want = NULL;
         c->facts->found = (struct json_span){0};
     }
@@ -243,14 +247,22 @@ static bool value(struct check *c, int depth)
         return limit(c, "too many values");
     space(c);
     switch (c->p < c->end ? *c->p : 0) {
-    case '{': return object(c, depth);
-    case '[': return array(c, depth);
-    case '"': return string(c);
-    case 't': return word(c, "true");
-    case 'f': return word(c, "false");
-    case 'n': return word(c, "null");
-    case 0: return fail(c, c->p < c->end ? "not a value" : "the text ends too early");
-    default: return number(c);
+    case '{':
+        return object(c, depth);
+    case '[':
+        return array(c, depth);
+    case '"':
+        return string(c);
+    case 't':
+        return word(c, "true");
+    case 'f':
+        return word(c, "false");
+    case 'n':
+        return word(c, "null");
+    case 0:
+        return fail(c, c->p < c->end ? "not a value" : "the text ends too early");
+    default:
+        return number(c);
     }
 }
 

@@ -245,8 +245,8 @@ int loader_resolve(struct api *a, const char *name, char *out, size_t max, struc
     char chosen[512];
     if (!name || !name[0] || !strcmp(name, "default")) {
         if (!loader_default(a, chosen, sizeof chosen))
-            return problem_set(p, 404, "model_not_found", "model",
-                               "no model is installed: run `hearth pull smollm2:135m` first");
+            return reply_problem_set(p, 404, "model_not_found", "model",
+                                     "no model is installed: run `hearth pull smollm2:135m` first");
         name = chosen;
     }
     if (preset_named(a, name, out, max))
@@ -264,12 +264,12 @@ int loader_resolve(struct api *a, const char *name, char *out, size_t max, struc
                                        : store_find(hearth_store(a->h), name, &s, &e);
     if (rc == ERR_NOTFOUND || rc == ERR_USAGE || rc == ERR_RANGE ||
         rc == ERR_LIMIT) /* what cannot be a name is no model either */
-        return problem_set(p, 404, "model_not_found", "model", "%s", e.msg);
+        return reply_problem_set(p, 404, "model_not_found", "model", "%s", e.msg);
     if (rc)
-        return problem_from(p, &e, "model");
+        return reply_problem_from(p, &e, "model");
     if (!s.installed)
-        return problem_set(p, 404, "model_not_found", "model",
-                           "the model %s is known but not installed: run `hearth pull %s`", s.name, s.name);
+        return reply_problem_set(p, 404, "model_not_found", "model",
+                                 "the model %s is known but not installed: run `hearth pull %s`", s.name, s.name);
     snprintf(out, max, "%s", s.name);
     return 0;
 }

@@ -12,7 +12,7 @@ struct at { /* where we are, for error messages */
 
 static int refuse(const struct at *a, const char *code, const char *why)
 {
-    return problem_set(a->p, 400, code, a->path, "%s: %s", a->path, why);
+    return reply_problem_set(a->p, 400, code, a->path, "%s: %s", a->path, why);
 }
 
 /* Text parts are joined by line ends, as vLLM and llama.cpp do for templates that want a string. */
@@ -28,9 +28,9 @@ static int write_parts(struct jsonw *w, const cJSON *parts, const struct at *a)
         if (!cJSON_IsObject(part) || !cJSON_IsString(type)) {
             rc = refuse(a, "invalid_type", "a content part must be an object with a type");
         } else if (strcmp(type->valuestring, "text") != 0) {
-            rc = problem_set(a->p, 400, "unsupported", a->path,
-                             "%s: content parts of type \"%.40s\" are not supported yet: only text is", a->path,
-                             type->valuestring);
+            rc = reply_problem_set(a->p, 400, "unsupported", a->path,
+                                   "%s: content parts of type \"%.40s\" are not supported yet: only text is", a->path,
+                                   type->valuestring);
         } else if (!cJSON_IsString(t)) {
             rc = refuse(a, "invalid_type", "a text part must have a text");
         }
@@ -41,7 +41,7 @@ static int write_parts(struct jsonw *w, const cJSON *parts, const struct at *a)
         buf_str(&text, t->valuestring);
     }
     if (text.failed && !rc)
-        rc = problem_set(a->p, 503, "insufficient_memory", NULL, "no memory for the request");
+        rc = reply_problem_set(a->p, 503, "insufficient_memory", NULL, "no memory for the request");
     if (!rc)
         jsonw_strn(w, text.data ? text.data : "", text.len);
     buf_done(&text);
@@ -118,8 +118,8 @@ static int write_message(struct jsonw *w, const cJSON *m, const struct at *a)
     while (i < n && strcmp(roles[i], role->valuestring) != 0)
         i++;
     if (i == n)
-        return problem_set(a->p, 400, "invalid_value", a->path, "%s: the role \"%.40s\" is not known", a->path,
-                           role->valuestring);
+        return reply_problem_set(a->p, 400, "invalid_value", a->path, "%s: the role \"%.40s\" is not known", a->path,
+                                 role->valuestring);
     const cJSON *content = cJSON_GetObjectItemCaseSensitive(m, "content"),
                 *calls = cJSON_GetObjectItemCaseSensitive(m, "tool_calls");
     bool assistant = !strcmp(role->valuestring, "assistant");
@@ -145,7 +145,7 @@ static int write_message(struct jsonw *w, const cJSON *m, const struct at *a)
     return 0;
 }
 
-int params_messages(const cJSON *messages, char **out, struct problem *p)
+int messages_read(const cJSON *messages, char **out, struct problem *p)
 {
     struct buf b = {0};
     struct jsonw w;
@@ -168,5 +168,5 @@ int params_messages(const cJSON *messages, char **out, struct problem *p)
     }
     jsonw_end_arr(&w);
     *out = buf_take(&b);
-    return *out ? 0 : problem_set(p, 503, "insufficient_memory", NULL, "no memory for the request");
+    return *out ? 0 : reply_problem_set(p, 503, "insufficient_memory", NULL, "no memory for the request");
 }

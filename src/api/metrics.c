@@ -125,17 +125,17 @@ static void write_http(struct api *a, struct buf *b)
     one(b, "hearth_http_gone_total", "counter", "Clients that left before their answer was complete.", (double)s.gone);
     one(b, "hearth_http_dropped_total", "counter", "Clients that did not read and were dropped.", (double)s.dropped);
     head(b, "hearth_http_requests_total", "counter", "Requests by route and class of status.");
-    for (size_t i = 0; route_at(i); i++)
+    for (size_t i = 0; routes_at(i); i++)
         for (int c = 0; c < 6; c++) {
             uint64_t n = atomic_load(&a->meter.status[i][c]);
             if (n)
-                buf_printf(b, "hearth_http_requests_total{route=\"%s\",status=\"%s\"} %" PRIu64 "\n", route_at(i)->name,
-                           (const char *[]){"none", "1xx", "2xx", "3xx", "4xx", "5xx"}[c], n);
+                buf_printf(b, "hearth_http_requests_total{route=\"%s\",status=\"%s\"} %" PRIu64 "\n",
+                           routes_at(i)->name, (const char *[]){"none", "1xx", "2xx", "3xx", "4xx", "5xx"}[c], n);
         }
     head(b, "hearth_http_request_seconds", "histogram", "From the headers to the end of the answer.");
-    for (size_t i = 0; route_at(i); i++) {
+    for (size_t i = 0; routes_at(i); i++) {
         char labels[64];
-        snprintf(labels, sizeof labels, "route=\"%s\",", route_at(i)->name);
+        snprintf(labels, sizeof labels, "route=\"%s\",", routes_at(i)->name);
         write_histogram(b, "hearth_http_request_seconds", labels, &a->meter.latency[i]);
     }
 }

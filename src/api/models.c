@@ -1,4 +1,6 @@
-/* models: GET /v1/models and /v1/models/{id}: what is resident and what is installed, as OpenAI lists models. */
+/* models: GET /v1/models and /v1/models/{id}: what is resident and what is installed, as OpenAI lists models; POST /api/load and
+ * /api/unload. */
+#include "api/gen.h"
 #include "api/models.h"
 #include "api/routes.h"
 #include "base/mem.h"
@@ -116,7 +118,7 @@ enum route_result models_get(struct api *a, struct http_req *r)
     return ROUTE_ANSWERED;
 }
 
-enum route_result model_get(struct api *a, struct http_req *r)
+enum route_result models_get_one(struct api *a, struct http_req *r)
 {
     const char *id = http_path(r) + strlen("/v1/models/");
     struct model_row *rows;
@@ -133,10 +135,59 @@ enum route_result model_get(struct api *a, struct http_req *r)
         reply_json(a, r, 200, &b);
     } else {
         struct problem p;
-        problem_set(&p, 404, "model_not_found", "model",
-                    "the model \"%.200s\" is not installed: see GET /v1/models, or `hearth pull`", id);
+        reply_problem_set(&p, 404, "model_not_found", "model",
+                          "the model \"%.200s\" is not installed: see GET /v1/models, or `hearth pull`", id);
         reply_problem(a, r, &p);
     }
     mem_free(rows);
+    return ROUTE_ANSWERED;
+}
+
+static void load_start(struct gen *g)
+{
+    struct jsonw w;
+    jsonw_init(&w, &g->answer);
+    jsonw_obj(&w);
+    jsonw_kstr(&w, "model", hearth_model_name(g->m));
+    jsonw_kstr(&w, "state", "ready");
+    jsonw_kbool(&w, "chat", hearth_model_has_template(g->m));
+    jsonw_end_obj(&w);
+    gen_answer(g);
+}
+
+enum route_result models_load_post(struct api *a, struct http_req *r)
+{
+    return gen_with_model(a, r, load_start);
+}
+
+enum route_result models_unload_post(struct api *a, struct http_req *r)
+{
+    struct params q = {.budget = &a->budget};
+    struct problem p;
+    struct err e = {0};
+    size_t n;
+    const char *body = http_body(r, &n);
+    struct buf b = {0};
+    struct jsonw w;
+    int rc = params_read_body(body, n, &q, &p);
+    if (!rc && !q.model)
+        rc = reply_problem_set(&p, 400, "missing_parameter", "model", "model is missing");
+    if (!rc && (rc = hearth_model_unload(a->h, q.model, &e)) != 0) {
+        if (e.code == ERR_BUSY)
+            reply_problem_set(&p, 409, "model_busy", "model", "%s", e.msg);
+        else
+            reply_problem_from(&p, &e, "model");
+    }
+    if (rc) {
+        reply_problem(a, r, &p);
+    } else {
+        jsonw_init(&w, &b);
+        jsonw_obj(&w);
+        jsonw_kstr(&w, "model", q.model);
+        jsonw_kstr(&w, "state", "installed");
+        jsonw_end_obj(&w);
+        reply_json(a, r, 200, &b);
+    }
+    params_done(&q);
     return ROUTE_ANSWERED;
 }

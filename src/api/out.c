@@ -23,7 +23,7 @@ static int send_event(struct gen *g, struct buf *b, struct problem *p)
         rc = http_stream_write(g->r, b->data, b->len);
     buf_done(b);
     g->sent_ns = clock_ns();
-    return rc == ERR_NOMEM ? problem_set(p, 503, "insufficient_memory", NULL, "no memory for the answer") : 0;
+    return rc == ERR_NOMEM ? reply_problem_set(p, 503, "insufficient_memory", NULL, "no memory for the answer") : 0;
 }
 
 /* Everything up to the first choice. */
@@ -93,7 +93,7 @@ int out_text(struct gen *g, int choice, const struct hearth_delta *d, struct pro
 {
     struct gen_choice *ch = &g->choice[choice];
     if (!g->p.stream && reserve(g, ch, d->text_len))
-        return problem_set(p, 503, "insufficient_memory", NULL, "no memory left to collect the answer");
+        return reply_problem_set(p, 503, "insufficient_memory", NULL, "no memory left to collect the answer");
     if (!ch->spoke && g->echo[choice / g->p.n]) {
         buf_str(&ch->text, g->echo[choice / g->p.n]);
         ch->spoke = !g->p.stream;
@@ -102,7 +102,7 @@ int out_text(struct gen *g, int choice, const struct hearth_delta *d, struct pro
     if (g->p.rq.logprobs && d->logprobs)
         g->shape->probs(ch, d);
     if (ch->text.failed || ch->list[0].failed)
-        return problem_set(p, 503, "insufficient_memory", NULL, "no memory for the answer");
+        return reply_problem_set(p, 503, "insufficient_memory", NULL, "no memory for the answer");
     if (g->p.stream && (ch->text.len || ch->list[0].len))
         return send_chunk(g, choice, false, p);
     return 0;
@@ -170,7 +170,7 @@ void out_problem(struct gen *g, const struct problem *p)
         return;
     }
     buf_str(&b, "data: ");
-    problem_json(p, &b);
+    reply_problem_json(p, &b);
     buf_str(&b, "\n\n");
     if (!b.failed)
         http_stream_write(g->r, b.data, b.len);

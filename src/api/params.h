@@ -16,21 +16,22 @@ struct params_prompt {
 struct params {
     const struct json_budget *budget; /* NULL, or where tree_bytes are reserved */
     size_t tree_bytes;
-    cJSON *root;                 /* owns every string below that is not said to be owned */
-    const char *model;           /* NULL: the default */
-    struct hearth_request rq;    /* what all prompts share; points into this struct */
+    cJSON *root;              /* owns every string below that is not said to be owned */
+    const char *model;        /* NULL: the default */
+    struct hearth_request rq; /* what all prompts share; points into this struct */
     const char *stop[PARAMS_MAX_STOP];
-    struct hearth_bias *bias;    /* owned */
-    char *messages, *tools;      /* owned JSON texts of a chat */
+    struct hearth_bias *bias;     /* owned */
+    char *messages, *tools;       /* owned JSON texts of a chat */
     struct params_prompt *prompt; /* owned array, of a completion */
-    size_t n_prompts;            /* 1 for a chat */
-    int n;                       /* choices per prompt */
+    size_t n_prompts;             /* 1 for a chat */
+    int n;                        /* choices per prompt */
     bool chat, stream, include_usage, echo;
 };
 /* text[len] must be a NUL. out->budget is set by the caller, the rest is zero. On an error *p says why and nothing needs freeing. */
 int params_read_chat(const char *text, size_t len, struct params *out, struct problem *p);
 int params_read_completion(const char *text, size_t len, struct params *out, struct problem *p);
-int params_read_body(const char *text, size_t len, struct params *out, struct problem *p); /* any object: only root and model */
+int params_read_body(const char *text, size_t len, struct params *out,
+                     struct problem *p); /* any object: only root and model */
 void params_done(struct params *q);
 
 /* For other bodies: absent and null leave *out alone. */
@@ -38,6 +39,6 @@ int params_string(const cJSON *o, const char *key, const char **out, struct prob
 int params_bool(const cJSON *o, const char *key, bool *out, struct problem *p);
 int params_ids(const cJSON *array, const char *key, int32_t **ids, size_t *n, struct problem *p);
 /* messages.c: checks messages and writes them in the form the template gets; mem_free. */
-int params_messages(const cJSON *messages, char **out, struct problem *p);
+int messages_read(const cJSON *messages, char **out, struct problem *p);
 
 #endif

@@ -21,7 +21,7 @@ static const char *type_of(int status)
     }
 }
 
-int problem_set(struct problem *p, int status, const char *code, const char *param, const char *fmt, ...)
+int reply_problem_set(struct problem *p, int status, const char *code, const char *param, const char *fmt, ...)
 {
     va_list ap;
     *p = (struct problem){.status = status, .type = type_of(status), .code = code};
@@ -33,7 +33,7 @@ int problem_set(struct problem *p, int status, const char *code, const char *par
     return -1;
 }
 
-int problem_from(struct problem *p, const struct err *e, const char *param)
+int reply_problem_from(struct problem *p, const struct err *e, const char *param)
 {
     static const struct row {
         int err, status;
@@ -47,11 +47,11 @@ int problem_from(struct problem *p, const struct err *e, const char *param)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].err == e->code)
-            return problem_set(p, rows[i].status, rows[i].code, param, "%s", e->msg);
-    return problem_set(p, 500, "internal_error", param, "%s", e->msg);
+            return reply_problem_set(p, rows[i].status, rows[i].code, param, "%s", e->msg);
+    return reply_problem_set(p, 500, "internal_error", param, "%s", e->msg);
 }
 
-void problem_json(const struct problem *p, struct buf *b)
+void reply_problem_json(const struct problem *p, struct buf *b)
 {
     struct jsonw w;
     jsonw_init(&w, b);
@@ -106,7 +106,7 @@ void reply_json(struct api *a, struct http_req *r, int status, struct buf *b)
 void reply_problem(struct api *a, struct http_req *r, const struct problem *p)
 {
     struct buf b = {0};
-    problem_json(p, &b);
+    reply_problem_json(p, &b);
     struct reply y = {.status = p->status, .type = "application/json", .body = b.data, .len = b.len};
     reply_add(&y, "Cache-Control", "no-store");
     if (p->status == 401)

@@ -12,9 +12,9 @@ struct problem { /* why a request is refused, before it is told to anybody */
     char msg[700];
 };
 /* Fills *p and returns -1. */
-int problem_set(struct problem *p, int status, const char *code, const char *param, const char *fmt, ...)
+int reply_problem_set(struct problem *p, int status, const char *code, const char *param, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
-int problem_from(struct problem *p, const struct err *e, const char *param);
+int reply_problem_from(struct problem *p, const struct err *e, const char *param);
 
 enum { REPLY_EXTRA = 8 };
 struct reply {
@@ -31,7 +31,7 @@ void reply_send(struct api *a, struct http_req *r, struct reply *y);
 void reply_json(struct api *a, struct http_req *r, int status,
                 struct buf *b); /* frees b's memory; a failed buf is a 503 */
 void reply_problem(struct api *a, struct http_req *r, const struct problem *p);
-void problem_json(const struct problem *p, struct buf *b); /* {"error":{...}} */
-int reply_stream(struct api *a, struct http_req *r);       /* begins a stream of server-sent events */
+void reply_problem_json(const struct problem *p, struct buf *b); /* {"error":{...}} */
+int reply_stream(struct api *a, struct http_req *r);             /* begins a stream of server-sent events */
 
 #endif

@@ -5,29 +5,29 @@
 #include <string.h>
 
 static const struct route table[] = {
-    {"GET", "/health", "health", health_get, false, true},
+    {"GET", "/health", "health", status_health_get, false, true},
     {"GET", "/metrics", "metrics", metrics_get, true, false},
     {"GET", "/v1/models", "models", models_get, true, false},
-    {"GET", "/v1/models/", "model", model_get, true, false},
+    {"GET", "/v1/models/", "model", models_get_one, true, false},
     {"POST", "/v1/chat/completions", "chat", chat_post, true, false},
     {"POST", "/v1/completions", "completions", completions_post, true, false},
-    {"POST", "/tokenize", "tokenize", tokenize_post, true, false},
-    {"POST", "/detokenize", "detokenize", detokenize_post, true, false},
+    {"POST", "/tokenize", "tokenize", tokens_encode_post, true, false},
+    {"POST", "/detokenize", "detokenize", tokens_decode_post, true, false},
     {"GET", "/api/status", "status", status_get, true, false},
     {"GET", "/api/routes", "routes", routes_get, true, false},
-    {"POST", "/api/load", "load", load_post, true, false},
-    {"POST", "/api/unload", "unload", unload_post, true, false},
+    {"POST", "/api/load", "load", models_load_post, true, false},
+    {"POST", "/api/unload", "unload", models_unload_post, true, false},
     {"GET", "/", "web", web_get, false, true}, /* and every other path of the page; last */
 };
 #define N_ROUTES (sizeof table / sizeof *table)
 _Static_assert(N_ROUTES <= (size_t)METER_ROUTES, "the meter has a place for every route");
 
-const struct route *route_at(size_t i)
+const struct route *routes_at(size_t i)
 {
     return i < N_ROUTES ? &table[i] : NULL;
 }
 
-size_t route_index(const struct route *t)
+size_t routes_index(const struct route *t)
 {
     return (size_t)(t - table);
 }
@@ -50,7 +50,7 @@ static bool matches(const struct route *t, const char *path)
     return !strcmp(t->path, path);
 }
 
-const struct route *route_find(const char *method, const char *path, char *allowed, size_t max)
+const struct route *routes_find(const char *method, const char *path, char *allowed, size_t max)
 {
     if (!strcmp(method, "HEAD"))
         method = "GET";

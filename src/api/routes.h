@@ -10,26 +10,25 @@ struct route {
     const char *name;          /* for metrics and tests */
     enum route_result (*handler)(struct api *a, struct http_req *r);
     bool needs_key;
-    bool
-        at_once; /* runs on the epoll thread: may not block; for answers that must come even when all workers are busy */
+    bool at_once; /* runs on the epoll thread and may not block: answers that come even when all workers are busy */
 };
-const struct route *route_at(size_t i); /* NULL past the end */
-size_t route_index(const struct route *t);
+const struct route *routes_at(size_t i); /* NULL past the end */
+size_t routes_index(const struct route *t);
 /* NULL: none; *allowed then lists the methods of the path (empty: no such path). HEAD is GET. */
-const struct route *route_find(const char *method, const char *path, char *allowed, size_t max);
+const struct route *routes_find(const char *method, const char *path, char *allowed, size_t max);
 
 enum route_result chat_post(struct api *a, struct http_req *r);
 enum route_result completions_post(struct api *a, struct http_req *r);
-enum route_result health_get(struct api *a, struct http_req *r);
-enum route_result load_post(struct api *a, struct http_req *r);
+enum route_result status_health_get(struct api *a, struct http_req *r);
+enum route_result models_load_post(struct api *a, struct http_req *r);
 enum route_result metrics_get(struct api *a, struct http_req *r);
-enum route_result model_get(struct api *a, struct http_req *r);
+enum route_result models_get_one(struct api *a, struct http_req *r);
 enum route_result models_get(struct api *a, struct http_req *r);
 enum route_result routes_get(struct api *a, struct http_req *r);
 enum route_result status_get(struct api *a, struct http_req *r);
-enum route_result tokenize_post(struct api *a, struct http_req *r);
-enum route_result detokenize_post(struct api *a, struct http_req *r);
-enum route_result unload_post(struct api *a, struct http_req *r);
+enum route_result tokens_encode_post(struct api *a, struct http_req *r);
+enum route_result tokens_decode_post(struct api *a, struct http_req *r);
+enum route_result models_unload_post(struct api *a, struct http_req *r);
 enum route_result web_get(struct api *a, struct http_req *r); /* the page's files: every GET that no row above takes */
 
 #endif

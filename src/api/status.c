@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum route_result health_get(struct api *a, struct http_req *r)
+enum route_result status_health_get(struct api *a, struct http_req *r)
 {
     static const char ok[] = "{\"status\":\"ok\"}";
     struct reply y = {.status = 200, .type = "application/json", .body = ok, .len = sizeof ok - 1, .fixed = true};

@@ -14,7 +14,7 @@ static const char *text_of(const cJSON *o, const char *key)
 static void missing(struct gen *g, const char *param, const char *what)
 {
     struct problem p;
-    problem_set(&p, 400, "missing_parameter", param, "%s", what);
+    reply_problem_set(&p, 400, "missing_parameter", param, "%s", what);
     gen_fail(g, &p);
 }
 
@@ -36,7 +36,7 @@ static int tokenize_chat(struct gen *g, int32_t **ids, size_t *n, struct err *e)
 {
     struct problem p;
     char *messages = NULL, *text = NULL;
-    if (params_messages(cJSON_GetObjectItemCaseSensitive(g->p.root, "messages"), &messages, &p))
+    if (messages_read(cJSON_GetObjectItemCaseSensitive(g->p.root, "messages"), &messages, &p))
         return err_set(e, ERR_USAGE, "%s", p.msg);
     int rc = hearth_render(g->m, messages, NULL, &text, e);
     if (!rc)
@@ -111,78 +111,12 @@ static void detokenize_start(struct gen *g)
     gen_answer(g);
 }
 
-static void load_start(struct gen *g)
+enum route_result tokens_encode_post(struct api *a, struct http_req *r)
 {
-    struct jsonw w;
-    jsonw_init(&w, &g->answer);
-    jsonw_obj(&w);
-    jsonw_kstr(&w, "model", hearth_model_name(g->m));
-    jsonw_kstr(&w, "state", "ready");
-    jsonw_kbool(&w, "chat", hearth_model_has_template(g->m));
-    jsonw_end_obj(&w);
-    gen_answer(g);
+    return gen_with_model(a, r, tokenize_start);
 }
 
-static enum route_result with_model(struct api *a, struct http_req *r, void (*start)(struct gen *g))
+enum route_result tokens_decode_post(struct api *a, struct http_req *r)
 {
-    struct params q = {.budget = &a->budget};
-    struct problem p;
-    size_t n;
-    const char *body = http_body(r, &n);
-    if (params_read_body(body, n, &q, &p)) {
-        reply_problem(a, r, &p);
-        return ROUTE_ANSWERED;
-    }
-    struct gen *g = gen_new(a, r, &q, NULL);
-    if (!g)
-        return ROUTE_ANSWERED;
-    gen_begin(g, start);
-    return ROUTE_KEPT;
-}
-
-enum route_result tokenize_post(struct api *a, struct http_req *r)
-{
-    return with_model(a, r, tokenize_start);
-}
-
-enum route_result detokenize_post(struct api *a, struct http_req *r)
-{
-    return with_model(a, r, detokenize_start);
-}
-
-enum route_result load_post(struct api *a, struct http_req *r)
-{
-    return with_model(a, r, load_start);
-}
-
-enum route_result unload_post(struct api *a, struct http_req *r)
-{
-    struct params q = {.budget = &a->budget};
-    struct problem p;
-    struct err e = {0};
-    size_t n;
-    const char *body = http_body(r, &n);
-    struct buf b = {0};
-    struct jsonw w;
-    int rc = params_read_body(body, n, &q, &p);
-    if (!rc && !q.model)
-        rc = problem_set(&p, 400, "missing_parameter", "model", "model is missing");
-    if (!rc && (rc = hearth_model_unload(a->h, q.model, &e)) != 0) {
-        if (e.code == ERR_BUSY)
-            problem_set(&p, 409, "model_busy", "model", "%s", e.msg);
-        else
-            problem_from(&p, &e, "model");
-    }
-    if (rc) {
-        reply_problem(a, r, &p);
-    } else {
-        jsonw_init(&w, &b);
-        jsonw_obj(&w);
-        jsonw_kstr(&w, "model", q.model);
-        jsonw_kstr(&w, "state", "installed");
-        jsonw_end_obj(&w);
-        reply_json(a, r, 200, &b);
-    }
-    params_done(&q);
-    return ROUTE_ANSWERED;
+    return gen_with_model(a, r, detokenize_start);
 }

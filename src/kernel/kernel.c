@@ -40,10 +40,11 @@ static const struct {
     const char *name;
     size_t at;
 } ENTRIES[] = {
-#define LINEAR(T) {"linear." #T, offsetof(struct kernels, linear) + DT_##T * sizeof(struct linear_kernel) + offsetof(struct linear_kernel, mul)},
-    LINEAR(F32) LINEAR(F16) LINEAR(BF16) LINEAR(Q4_0) LINEAR(Q4_1) LINEAR(Q5_0) LINEAR(Q5_1) LINEAR(Q8_0)
-    LINEAR(Q4_K) LINEAR(Q5_K) LINEAR(Q6_K)
-    {"act_quantize", offsetof(struct kernels, act_quantize)},
+#define LINEAR(T)                                                                                                      \
+    {"linear." #T,                                                                                                     \
+     offsetof(struct kernels, linear) + DT_##T * sizeof(struct linear_kernel) + offsetof(struct linear_kernel, mul)},
+    LINEAR(F32) LINEAR(F16) LINEAR(BF16) LINEAR(Q4_0) LINEAR(Q4_1) LINEAR(Q5_0) LINEAR(Q5_1) LINEAR(Q8_0) LINEAR(Q4_K)
+        LINEAR(Q5_K) LINEAR(Q6_K){"act_quantize", offsetof(struct kernels, act_quantize)},
     {"attn", offsetof(struct kernels, attn)},
     {"kv_store", offsetof(struct kernels, kv_store)},
     {"rmsnorm", offsetof(struct kernels, rmsnorm)},

@@ -23,24 +23,25 @@ enum { KERNEL_MR = 16, KERNEL_GROUP = 32, KERNEL_PAGE = 64, KERNEL_SEGMENT = 512
 
 /* One call computes rows [g0*MR, min(g1*MR, n_rows)) for tokens [t0, t1). */
 struct linear_args {
-    const void *w;       /* packed weights of the whole matrix; group g begins at w + g*group_bytes */
-    const void *act;     /* quantised: from act_quantize; float types: f32 [n_tok][k] contiguous */
-    const float *bias;   /* [n_rows] or NULL: added last, y = acc + bias */
-    float *y;            /* y[t*ldy + row] */
-    void *scratch;       /* this thread's, linear_scratch bytes, 64-byte aligned */
+    const void *w;     /* packed weights of the whole matrix; group g begins at w + g*group_bytes */
+    const void *act;   /* quantised: from act_quantize; float types: f32 [n_tok][k] contiguous */
+    const float *bias; /* [n_rows] or NULL: added last, y = acc + bias */
+    float *y;          /* y[t*ldy + row] */
+    void *scratch;     /* this thread's, linear_scratch bytes, 64-byte aligned */
     size_t k, n_rows, ldy;
     size_t g0, g1, t0, t1;
-    size_t n_tok;        /* tokens act was made for */
-    bool wide;           /* the activation's width */
+    size_t n_tok; /* tokens act was made for */
+    bool wide;    /* the activation's width */
 };
 
-struct linear_kernel { /* one per dtype */
-    size_t (*group_bytes)(size_t k);                               /* bytes of one packed group of MR rows; multiple of 64 */
+struct linear_kernel {               /* one per dtype */
+    size_t (*group_bytes)(size_t k); /* bytes of one packed group of MR rows; multiple of 64 */
     /* Packs one group: src points at n (1..MR) consecutive encoded rows, row_bytes apart. */
     void (*pack)(void *dst, const void *src, size_t row_bytes, size_t n, size_t k);
-    void (*unpack_row)(float *dst, const void *w, size_t row, size_t k); /* decoded row, == dtype decode (embedding lookup) */
+    void (*unpack_row)(float *dst, const void *w, size_t row,
+                       size_t k); /* decoded row, == dtype decode (embedding lookup) */
     void (*mul)(const struct linear_args *a);
-    bool float_act;      /* takes f32 activations instead of act_quantize's */
+    bool float_act; /* takes f32 activations instead of act_quantize's */
 };
 
 /* Attention of one KV head for n_q query rows of one sequence. K page: [head_dim][64] f16 (keys are lanes), V page:
@@ -48,40 +49,43 @@ struct linear_kernel { /* one per dtype */
  * positions are computed independently (scores, max, exp, sum, values in key order) and merged in ascending order, so
  * neither the prefill chunk nor the thread split changes a bit. */
 struct attn_args {
-    const float *const *q;     /* [n_q] -> row of head_dim (already scaled, rotated) */
-    float *const *out;         /* [n_q] -> row of head_dim */
-    const int32_t *pos;        /* [n_q] */
-    size_t n_q, head_dim;      /* head_dim: multiple of 8, at most 512 */
+    const float *const *q;       /* [n_q] -> row of head_dim (already scaled, rotated) */
+    float *const *out;           /* [n_q] -> row of head_dim */
+    const int32_t *pos;          /* [n_q] */
+    size_t n_q, head_dim;        /* head_dim: multiple of 8, at most 512 */
     const uint8_t *const *pages; /* pages[j]: KV block of positions 64j..64j+63 (NULL if wholly outside every window) */
-    size_t k_off, v_off;       /* byte offsets of this layer's and head's K and V inside a block */
+    size_t k_off, v_off;         /* byte offsets of this layer's and head's K and V inside a block */
     int32_t window;
-    void *scratch;             /* attn_scratch(n_q, head_dim) bytes */
+    void *scratch; /* attn_scratch(n_q, head_dim) bytes */
 };
 
 struct kernels {
-    const char *level;                       /* "ref", "avx2", "avx512", "neon" */
+    const char *level; /* "ref", "avx2", "avx512", "neon" */
     struct linear_kernel linear[DT_COUNT];
 
     /* Activation quantiser: x [n_tok][k] with row stride ldx -> act, tokens [t0, t1) only; t0 is a multiple of KERNEL_TOK, so is t1 unless it is n_tok. */
     size_t (*act_bytes)(size_t k, size_t n_tok, bool wide);
-    void (*act_quantize)(void *act, const float *x, size_t ldx, size_t k, size_t n_tok, size_t t0, size_t t1, bool wide);
+    void (*act_quantize)(void *act, const float *x, size_t ldx, size_t k, size_t n_tok, size_t t0, size_t t1,
+                         bool wide);
     size_t (*linear_scratch)(size_t k, size_t n_tok);
 
     size_t (*attn_scratch)(size_t n_q, size_t head_dim);
     void (*attn)(const struct attn_args *a);
     /* Writes K (as column `slot`) and V (as row `slot`) of one head, rounded to f16, into one block. */
-    void (*kv_store)(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim, size_t slot);
+    void (*kv_store)(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim,
+                     size_t slot);
 
     /* The same over f32 pages, for models whose weights are f32 (small and rare: plain C serves every level). */
     void (*attn_f32)(const struct attn_args *a);
-    void (*kv_store_f32)(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim, size_t slot);
+    void (*kv_store_f32)(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim,
+                         size_t slot);
 
     /* Elementwise and row-wise, f32. Reductions use 16 virtual lanes and a fixed tree. dst may equal an input. */
     void (*rmsnorm)(float *dst, const float *x, const float *w, size_t n, float eps); /* x / sqrt(mean x^2 + eps) * w */
     void (*add)(float *dst, const float *a, const float *b, size_t n);
     void (*scale)(float *dst, const float *a, float s, size_t n);
-    void (*silu_mul)(float *dst, const float *gate, const float *up, size_t n);       /* gate*sigmoid(gate)*up */
-    void (*gelu_mul)(float *dst, const float *gate, const float *up, size_t n);       /* tanh form of GELU */
+    void (*silu_mul)(float *dst, const float *gate, const float *up, size_t n); /* gate*sigmoid(gate)*up */
+    void (*gelu_mul)(float *dst, const float *gate, const float *up, size_t n); /* tanh form of GELU */
     /* Rotates one head in place; cs: [d/2] cos then [d/2] sin. neox: pairs (i, i+d/2); else (2i, 2i+1). */
     void (*rope)(float *x, const float *cs, size_t d, bool neox);
     /* Largest value, lowest index on ties; NaN never wins. */

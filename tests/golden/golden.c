@@ -46,8 +46,13 @@ static void run_prompt(struct engine *g, struct engine_model *m, const int32_t *
 {
     struct err e = {0};
     struct request *r;
-    struct request_args a = {.model = m, .token = ids, .n_token = (int)c->n_pos, .max_tokens = 1, .all_logits = true,
-                             .on_logits = capture_logits, .logits_arg = c};
+    struct request_args a = {.model = m,
+                             .token = ids,
+                             .n_token = (int)c->n_pos,
+                             .max_tokens = 1,
+                             .all_logits = true,
+                             .on_logits = capture_logits,
+                             .logits_arg = c};
     a.sample = (struct sample_params){.top_p = 1.0f, .repetition_penalty = 1.0f, .logprobs = -1, .ignore_eos = true};
     c->got = 0;
     if (engine_submit(g, &a, &r, &e))
@@ -140,8 +145,10 @@ static int check_real(const struct options *o, struct reader *r, struct engine *
     }
     qsort(s.kl, s.n, sizeof *s.kl, by_value);
     double mean = s.kl_sum / (double)s.n, top1 = (double)s.same / (double)s.n;
-    printf("%s: %zu positions, mean KL %.3e (limit %.1e), median %.2e, 99 %% %.2e, same top-1 %.2f %% (limit %.1f %%)\n",
-           engine_model_info(m)->name, s.n, mean, o->max_kl, s.kl[s.n / 2], s.kl[s.n * 99 / 100], 100.0 * top1, 100.0 * o->min_top1);
+    printf(
+        "%s: %zu positions, mean KL %.3e (limit %.1e), median %.2e, 99 %% %.2e, same top-1 %.2f %% (limit %.1f %%)\n",
+        engine_model_info(m)->name, s.n, mean, o->max_kl, s.kl[s.n / 2], s.kl[s.n * 99 / 100], 100.0 * top1,
+        100.0 * o->min_top1);
     free(c.logits);
     free(s.kl);
     free(ids);
@@ -198,7 +205,8 @@ int main(int argc, char **argv)
 {
     struct options o;
     if (parse(&o, argc, argv)) {
-        fprintf(stderr, "usage: golden MODEL.gguf FILE.golden [--max-kl X] [--min-top1 Y] [--prompts N] [--cpu-mask M]\n");
+        fprintf(stderr,
+                "usage: golden MODEL.gguf FILE.golden [--max-kl X] [--min-top1 Y] [--prompts N] [--cpu-mask M]\n");
         return 2;
     }
     struct err e = {0};

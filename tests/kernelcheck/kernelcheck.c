@@ -16,9 +16,8 @@ static const struct {
     int arg;
 } CHECKS[] = {
 #define LINEAR(T) {"linear." #T, check_linear, DT_##T},
-    LINEAR(F32) LINEAR(F16) LINEAR(BF16) LINEAR(Q4_0) LINEAR(Q4_1) LINEAR(Q5_0) LINEAR(Q5_1) LINEAR(Q8_0)
-    LINEAR(Q4_K) LINEAR(Q5_K) LINEAR(Q6_K)
-    {"act_quantize", check_act, 0},
+    LINEAR(F32) LINEAR(F16) LINEAR(BF16) LINEAR(Q4_0) LINEAR(Q4_1) LINEAR(Q5_0) LINEAR(Q5_1) LINEAR(Q8_0) LINEAR(Q4_K)
+        LINEAR(Q5_K) LINEAR(Q6_K){"act_quantize", check_act, 0},
     {"attn", check_attn, 0},
     {"kv_store", check_kv_store, 0},
     {"rmsnorm", check_rows, 0},
@@ -54,8 +53,8 @@ static void check_entry(const struct options *o, const struct kernels *ref, cons
             random_u32(&r);
         bad = CHECKS[i].fn(&(struct check){ref, k, &r, CHECKS[i].arg, &digest});
         if (bad)
-            printf("FAIL %-7s %s: %s (--only %s --level %s --seed %llu --rounds 1)\n", k->level, CHECKS[i].name, bad, CHECKS[i].name,
-                   k->level, (unsigned long long)seed);
+            printf("FAIL %-7s %s: %s (--only %s --level %s --seed %llu --rounds 1)\n", k->level, CHECKS[i].name, bad,
+                   CHECKS[i].name, k->level, (unsigned long long)seed);
     }
     if (bad) {
         failed++;
@@ -94,7 +93,8 @@ static void compare_lists(void)
         const char *name = kernel_entry_name(i);
         if (i < N_CHECKS && name && strcmp(name, CHECKS[i].name) == 0)
             continue;
-        printf("FAIL entry %zu is %s in the kernel table and %s here\n", i, name ? name : "absent", i < N_CHECKS ? CHECKS[i].name : "absent");
+        printf("FAIL entry %zu is %s in the kernel table and %s here\n", i, name ? name : "absent",
+               i < N_CHECKS ? CHECKS[i].name : "absent");
         failed++;
         return;
     }

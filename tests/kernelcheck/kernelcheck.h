@@ -8,8 +8,8 @@ struct random {
     uint64_t s;
 };
 uint32_t random_u32(struct random *r);
-size_t random_below(struct random *r, size_t n);           /* 0..n-1 */
-size_t random_in(struct random *r, size_t lo, size_t hi);  /* lo..hi */
+size_t random_below(struct random *r, size_t n);          /* 0..n-1 */
+size_t random_in(struct random *r, size_t lo, size_t hi); /* lo..hi */
 float random_gauss(struct random *r);
 
 /* 64-byte aligned memory with guard bytes on both sides, filled with a pattern. */

@@ -6,9 +6,13 @@
 
 enum { MAX_TOK = 70 };
 
-static const struct { int n; size_t at[2]; } HALVES[DT_COUNT] = { /* where the f16 numbers of a block are */
-    [DT_Q4_0] = {1, {0}}, [DT_Q4_1] = {2, {0, 2}}, [DT_Q5_0] = {1, {0}}, [DT_Q5_1] = {2, {0, 2}}, [DT_Q8_0] = {1, {0}},
-    [DT_Q4_K] = {2, {0, 2}}, [DT_Q5_K] = {2, {0, 2}}, [DT_Q6_K] = {1, {208}},
+static const struct {
+    int n;
+    size_t at[2];
+} HALVES[DT_COUNT] = {
+    /* where the f16 numbers of a block are */
+    [DT_Q4_0] = {1, {0}}, [DT_Q4_1] = {2, {0, 2}}, [DT_Q5_0] = {1, {0}},    [DT_Q5_1] = {2, {0, 2}},
+    [DT_Q8_0] = {1, {0}}, [DT_Q4_K] = {2, {0, 2}}, [DT_Q5_K] = {2, {0, 2}}, [DT_Q6_K] = {1, {208}},
 };
 
 static void put_half(uint8_t *p, float v)
@@ -31,7 +35,8 @@ static void fill_weights(struct random *r, uint8_t *p, enum dtype t, size_t n, i
         for (size_t i = 0; i < d->bytes; i++)
             p[i] = extreme ? BYTES[extreme] : (uint8_t)random_u32(r);
         for (int h = 0; h < HALVES[t].n; h++)
-            put_half(p + HALVES[t].at[h], random_below(r, 20) == 0 ? 0x1p-24f * (float)random_below(r, 50) : random_gauss(r) * 0.1f);
+            put_half(p + HALVES[t].at[h],
+                     random_below(r, 20) == 0 ? 0x1p-24f * (float)random_below(r, 50) : random_gauss(r) * 0.1f);
     }
 }
 
@@ -39,7 +44,9 @@ static void fill_floats(struct random *r, float *x, size_t n, int extreme)
 {
     float big = (float)random_in(r, 1, 1000) * 0.01f;
     for (size_t i = 0; i < n; i++)
-        x[i] = extreme ? (random_below(r, 40) && extreme < 3 ? (extreme == 1 ? big : -big) : random_below(r, 2) ? big : -big)
+        x[i] = extreme ? (random_below(r, 40) && extreme < 3 ? (extreme == 1 ? big : -big)
+                          : random_below(r, 2)               ? big
+                                                             : -big)
                        : random_gauss(r) * (random_below(r, 64) ? 1.0f : 30.0f);
 }
 
@@ -63,11 +70,15 @@ const char *check_linear(const struct check *c)
     const struct linear_kernel *l = &c->ref->linear[t];
     size_t rows = random_in(r, 1, 70), k = pick_k(r, t), tok = pick_tokens(r), ldy = rows + random_below(r, 20);
     bool wide = random_below(r, 3) == 0, float_act = l->float_act;
-    int extreme_w = random_below(r, 3) ? 0 : (int)random_in(r, 1, 4), extreme_x = random_below(r, 3) ? 0 : (int)random_in(r, 1, 3);
-    size_t row_bytes = k / dtype_info(t)->block * dtype_info(t)->bytes, groups = (rows + 15) / 16, gb = l->group_bytes(k);
+    int extreme_w = random_below(r, 3) ? 0 : (int)random_in(r, 1, 4),
+        extreme_x = random_below(r, 3) ? 0 : (int)random_in(r, 1, 3);
+    size_t row_bytes = k / dtype_info(t)->block * dtype_info(t)->bytes, groups = (rows + 15) / 16,
+           gb = l->group_bytes(k);
     uint8_t *file = guard_new(rows * row_bytes), *w = guard_new(groups * gb);
-    float *x = guard_new(tok * k * 4), *y0 = guard_new(tok * ldy * 4), *y1 = guard_new(tok * ldy * 4), *bias = guard_new(rows * 4);
-    void *act = guard_new(float_act ? 64 : c->ref->act_bytes(k, tok, wide)), *scratch = guard_new(c->k->linear_scratch(k, tok));
+    float *x = guard_new(tok * k * 4), *y0 = guard_new(tok * ldy * 4), *y1 = guard_new(tok * ldy * 4),
+          *bias = guard_new(rows * 4);
+    void *act = guard_new(float_act ? 64 : c->ref->act_bytes(k, tok, wide)),
+         *scratch = guard_new(c->k->linear_scratch(k, tok));
     fill_weights(r, file, t, rows * k, extreme_w);
     fill_floats(r, x, tok * k, extreme_x);
     fill_floats(r, bias, rows, 0);
@@ -76,8 +87,20 @@ const char *check_linear(const struct check *c)
     if (!float_act)
         c->ref->act_quantize(act, x, k, k, tok, 0, tok, wide);
     bool part = random_below(r, 3) == 0;
-    struct linear_args a = {.w = w, .act = float_act ? (const void *)x : act, .bias = random_below(r, 2) ? bias : NULL, .y = y0, .scratch = NULL,
-                            .k = k, .n_rows = rows, .ldy = ldy, .g0 = 0, .g1 = groups, .t0 = 0, .t1 = tok, .n_tok = tok, .wide = wide};
+    struct linear_args a = {.w = w,
+                            .act = float_act ? (const void *)x : act,
+                            .bias = random_below(r, 2) ? bias : NULL,
+                            .y = y0,
+                            .scratch = NULL,
+                            .k = k,
+                            .n_rows = rows,
+                            .ldy = ldy,
+                            .g0 = 0,
+                            .g1 = groups,
+                            .t0 = 0,
+                            .t1 = tok,
+                            .n_tok = tok,
+                            .wide = wide};
     if (part) {
         a.g0 = random_below(r, groups);
         a.g1 = random_in(r, a.g0 + 1, groups);

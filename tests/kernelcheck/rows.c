@@ -94,7 +94,9 @@ const char *check_kv_store(const struct check *c)
         c->k->kv_store(b1, off, off + hd * 128, k, v, hd, slot);
     }
     digest_add(c, (const float *)(const void *)b0, bytes / 4);
-    const char *bad = memcmp(b0, b1, bytes) != 0 ? "results differ" : !guard_intact(b1) ? "wrote outside its memory" : NULL;
+    const char *bad = memcmp(b0, b1, bytes) != 0 ? "results differ"
+                      : !guard_intact(b1)        ? "wrote outside its memory"
+                                                 : NULL;
     guard_free(b0), guard_free(b1);
     return bad;
 }
@@ -103,20 +105,31 @@ const char *check_kv_store(const struct check *c)
 static void row_call(const struct kernels *k, int entry, float *dst, const float *a, const float *b, size_t n, float f)
 {
     switch (entry) {
-    case 0: k->rmsnorm(dst, a, b, n, f); break;
-    case 1: k->add(dst, a, b, n); break;
-    case 2: k->scale(dst, a, f, n); break;
-    case 3: k->silu_mul(dst, a, b, n); break;
-    default: k->gelu_mul(dst, a, b, n);
+    case 0:
+        k->rmsnorm(dst, a, b, n, f);
+        break;
+    case 1:
+        k->add(dst, a, b, n);
+        break;
+    case 2:
+        k->scale(dst, a, f, n);
+        break;
+    case 3:
+        k->silu_mul(dst, a, b, n);
+        break;
+    default:
+        k->gelu_mul(dst, a, b, n);
     }
 }
 
 const char *check_rows(const struct check *c)
 {
-    static const float ODD[] = {0.0f, -0.0f, 1e-42f, 87.33f, -87.34f, 88.72f, 88.73f, -88.8f, 300.0f, -300.0f, 1e18f, INFINITY, -INFINITY};
+    static const float ODD[] = {0.0f,   -0.0f,  1e-42f,  87.33f, -87.34f,  88.72f,   88.73f,
+                                -88.8f, 300.0f, -300.0f, 1e18f,  INFINITY, -INFINITY};
     struct random *r = c->r;
     size_t n = random_below(r, 2) ? random_in(r, 1, 70) : random_in(r, 1, 3000);
-    float *a0 = guard_new(n * 4), *a1 = guard_new(n * 4), *b = guard_new(n * 4), *d = guard_new(n * 4), f = random_gauss(r) * random_gauss(r);
+    float *a0 = guard_new(n * 4), *a1 = guard_new(n * 4), *b = guard_new(n * 4), *d = guard_new(n * 4),
+          f = random_gauss(r) * random_gauss(r);
     for (size_t i = 0; i < n; i++) {
         a0[i] = random_gauss(r) * (random_below(r, 2) ? 1.0f : 40.0f);
         b[i] = random_gauss(r);
@@ -151,7 +164,9 @@ const char *check_rope(const struct check *c)
     c->ref->rope(x0, cs, d, neox);
     c->k->rope(x1, cs, d, neox);
     digest_add(c, x0, d);
-    const char *bad = memcmp(x0, x1, d * 4) != 0 ? "results differ" : !guard_intact(x1) ? "wrote outside its memory" : NULL;
+    const char *bad = memcmp(x0, x1, d * 4) != 0 ? "results differ"
+                      : !guard_intact(x1)        ? "wrote outside its memory"
+                                                 : NULL;
     guard_free(x0), guard_free(x1), guard_free(cs);
     return bad;
 }

@@ -13,7 +13,8 @@ static void attn(const struct attn_args *a)
     attn_run(a);
 }
 
-static void kv_store(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim, size_t slot)
+static void kv_store(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim,
+                     size_t slot)
 {
     attn_kv_store(block, k_off, v_off, k, v, head_dim, slot);
 }

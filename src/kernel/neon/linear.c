@@ -73,7 +73,8 @@ NEON_INLINE int32x4_t dot4(int32x4_t s, const int8x16_t *q, const int8_t *x)
 }
 
 /* Exact sum over k [16 h0, 16 h1) of the block, from start. */
-NEON_INLINE float32x4_t total(const struct quarter *w, const struct act_block *a, size_t t, int h0, int h1, int32_t start, bool wide)
+NEON_INLINE float32x4_t total(const struct quarter *w, const struct act_block *a, size_t t, int h0, int h1,
+                              int32_t start, bool wide)
 {
     int32x4_t s = vdupq_n_s32(wide ? 0 : start);
     for (int h = h0; h < h1; h++)
@@ -86,12 +87,13 @@ NEON_INLINE float32x4_t total(const struct quarter *w, const struct act_block *a
     return vcvtq_f32_s32(s);
 }
 
-NEON_INLINE float32x4_t step(float32x4_t acc, const struct quarter *w, const struct act_block *a, size_t t, const struct kernel_format *f,
-                             bool wide)
+NEON_INLINE float32x4_t step(float32x4_t acc, const struct quarter *w, const struct act_block *a, size_t t,
+                             const struct kernel_format *f, bool wide)
 {
     float32x4_t p;
     if (f->dtype == DT_Q6_K)
-        p = vfmaq_f32(vmulq_f32(total(w, a, t, 0, 1, a->n0[t], wide), w->d), total(w, a, t, 1, 2, a->n1[t], wide), w->m);
+        p = vfmaq_f32(vmulq_f32(total(w, a, t, 0, 1, a->n0[t], wide), w->d), total(w, a, t, 1, 2, a->n1[t], wide),
+                      w->m);
     else
         p = vmulq_f32(total(w, a, t, 0, 2, f->bits == 8 ? 0 : f->zero / 8 * a->n8[t], wide), w->d);
     acc = vfmaq_f32(acc, p, vdupq_n_f32(a->dx[t]));
@@ -107,7 +109,8 @@ static void store_rows(const struct linear_args *a, size_t g, size_t t, const fl
 }
 
 /* Tokens [ta, tb), at most STRIPE, ta's tile being the first of the stripe. */
-NEON_INLINE void stripe(const struct linear_args *a, size_t g, size_t ta, size_t tb, const struct kernel_format *f, bool wide)
+NEON_INLINE void stripe(const struct linear_args *a, size_t g, size_t ta, size_t tb, const struct kernel_format *f,
+                        bool wide)
 {
     float acc[STRIPE][16];
     const uint8_t *group = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
@@ -142,13 +145,13 @@ NEON_INLINE void mul(const struct linear_args *a, const struct kernel_format *f,
 }
 
 #define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
-#define DEFINE(T)                                            \
-    static void mul_##T(const struct linear_args *a)         \
-    {                                                        \
-        if (a->wide)                                         \
-            mul(a, &FORMAT_##T, true);                       \
-        else                                                 \
-            mul(a, &FORMAT_##T, false);                      \
+#define DEFINE(T)                                                                                                      \
+    static void mul_##T(const struct linear_args *a)                                                                   \
+    {                                                                                                                  \
+        if (a->wide)                                                                                                   \
+            mul(a, &FORMAT_##T, true);                                                                                 \
+        else                                                                                                           \
+            mul(a, &FORMAT_##T, false);                                                                                \
     }
 FORMATS(DEFINE)
 

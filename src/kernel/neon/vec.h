@@ -7,34 +7,92 @@
 
 #define VEC static inline __attribute__((always_inline))
 typedef float32x4_t vf;
-enum { VW = 4, ATTN_ROWS = 4, /* times 4 vectors: 16 accumulators, 4 loads, 4 broadcasts of 32 registers */
-       FLOAT_TOK = 4 };
+enum {
+    VW = 4,
+    ATTN_ROWS = 4, /* times 4 vectors: 16 accumulators, 4 loads, 4 broadcasts of 32 registers */
+    FLOAT_TOK = 4
+};
 
-VEC void v_fetch(const uint8_t *p) { __builtin_prefetch(p, 0, 2); }
-VEC vf v_load(const float *p) { return vld1q_f32(p); }
-VEC void v_store(float *p, vf a) { vst1q_f32(p, a); }
-VEC vf v_set1(float a) { return vdupq_n_f32(a); }
-VEC vf v_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
-VEC vf v_fms(vf a, vf b, vf c) { return vfmaq_f32(vnegq_f32(c), a, b); }
-VEC vf v_add(vf a, vf b) { return vaddq_f32(a, b); }
-VEC vf v_sub(vf a, vf b) { return vsubq_f32(a, b); }
-VEC vf v_mul(vf a, vf b) { return vmulq_f32(a, b); }
-VEC vf v_div(vf a, vf b) { return vdivq_f32(a, b); }
-VEC vf v_max(vf a, vf b) { return vbslq_f32(vcgtq_f32(a, b), a, b); } /* a > b ? a : b, so b when either is NaN */
-VEC vf v_if_lt(vf a, vf b, vf yes, vf no) { return vbslq_f32(vcltq_f32(a, b), yes, no); }
-VEC vf v_if_nan(vf a, vf yes, vf no) { return vbslq_f32(vceqq_f32(a, a), no, yes); }
-VEC vf v_abs(vf a) { return vabsq_f32(a); }
-VEC vf v_copysign(vf mag, vf sign) { return vbslq_f32(vdupq_n_u32(0x7fffffffu), mag, sign); }
+VEC void v_fetch(const uint8_t *p)
+{
+    __builtin_prefetch(p, 0, 2);
+}
+VEC vf v_load(const float *p)
+{
+    return vld1q_f32(p);
+}
+VEC void v_store(float *p, vf a)
+{
+    vst1q_f32(p, a);
+}
+VEC vf v_set1(float a)
+{
+    return vdupq_n_f32(a);
+}
+VEC vf v_fma(vf a, vf b, vf c)
+{
+    return vfmaq_f32(c, a, b);
+}
+VEC vf v_fms(vf a, vf b, vf c)
+{
+    return vfmaq_f32(vnegq_f32(c), a, b);
+}
+VEC vf v_add(vf a, vf b)
+{
+    return vaddq_f32(a, b);
+}
+VEC vf v_sub(vf a, vf b)
+{
+    return vsubq_f32(a, b);
+}
+VEC vf v_mul(vf a, vf b)
+{
+    return vmulq_f32(a, b);
+}
+VEC vf v_div(vf a, vf b)
+{
+    return vdivq_f32(a, b);
+}
+VEC vf v_max(vf a, vf b)
+{
+    return vbslq_f32(vcgtq_f32(a, b), a, b);
+} /* a > b ? a : b, so b when either is NaN */
+VEC vf v_if_lt(vf a, vf b, vf yes, vf no)
+{
+    return vbslq_f32(vcltq_f32(a, b), yes, no);
+}
+VEC vf v_if_nan(vf a, vf yes, vf no)
+{
+    return vbslq_f32(vceqq_f32(a, a), no, yes);
+}
+VEC vf v_abs(vf a)
+{
+    return vabsq_f32(a);
+}
+VEC vf v_copysign(vf mag, vf sign)
+{
+    return vbslq_f32(vdupq_n_u32(0x7fffffffu), mag, sign);
+}
 /* p * 2^k in two exact steps, k the integer whose bits z carries above those of 0x1.8p23 */
 VEC vf v_scale2(vf p, vf z)
 {
-    int32x4_t k = vsubq_s32(vreinterpretq_s32_f32(z), vdupq_n_s32(0x4B400000)), h = vshrq_n_s32(k, 1), bias = vdupq_n_s32(127);
+    int32x4_t k = vsubq_s32(vreinterpretq_s32_f32(z), vdupq_n_s32(0x4B400000)), h = vshrq_n_s32(k, 1),
+              bias = vdupq_n_s32(127);
     vf a = vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(h, bias), 23));
     vf b = vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vsubq_s32(k, h), bias), 23));
     return vmulq_f32(vmulq_f32(p, a), b);
 }
-VEC vf v_load_half(const uint8_t *p) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p))); }
-VEC vf v_load_bf16(const uint8_t *p) { return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16)); }
-VEC void v_store_half(uint8_t *p, vf a) { vst1_u8(p, vreinterpret_u8_f16(vcvt_f16_f32(a))); }
+VEC vf v_load_half(const uint8_t *p)
+{
+    return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p)));
+}
+VEC vf v_load_bf16(const uint8_t *p)
+{
+    return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));
+}
+VEC void v_store_half(uint8_t *p, vf a)
+{
+    vst1_u8(p, vreinterpret_u8_f16(vcvt_f16_f32(a)));
+}
 
 #endif

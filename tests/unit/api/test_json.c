@@ -10,8 +10,24 @@ static int check(const char *s)
 
 static void what_is_json(void)
 {
-    const char *good[] = {"{}", "[]", "0", "-0", "1.5e-3", "1E+2", "\"\"", "true", " null \r\n\t", "[[[]]]", "{\"a\":{\"b\":[1,2,{}]}}", "\"\\u00e9\\n\\\\\\\"\\/\"",
-                          "\"\\ud83d\\ude00\"", "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"", "{\"a\":1,\"a\":2}", "123456789012345678901234567890", "1e308", "\"\x7f\""};
+    const char *good[] = {"{}",
+                          "[]",
+                          "0",
+                          "-0",
+                          "1.5e-3",
+                          "1E+2",
+                          "\"\"",
+                          "true",
+                          " null \r\n\t",
+                          "[[[]]]",
+                          "{\"a\":{\"b\":[1,2,{}]}}",
+                          "\"\\u00e9\\n\\\\\\\"\\/\"",
+                          "\"\\ud83d\\ude00\"",
+                          "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"",
+                          "{\"a\":1,\"a\":2}",
+                          "123456789012345678901234567890",
+                          "1e308",
+                          "\"\x7f\""};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         struct err e;
         int rc = json_check(good[i], strlen(good[i]), NULL, &e);
@@ -23,10 +39,66 @@ static void what_is_json(void)
 
 static void what_is_not(void)
 {
-    const char *bad[] = {"", " ", "{", "}", "[", "]", "[1,]", "[,1]", "{,}", "{\"a\":1,}", "{\"a\"}", "{\"a\":}", "{a:1}", "{1:1}", "01", "-", "+1", ".5", "1.", "1.e5", "1e", "1e+", "0x10",
-                         "NaN", "Infinity", "-Infinity", "1e309", "-1e999", "tru", "nulll", "True", "'a'", "\"", "\"a", "\"\\", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"",
-                         "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\\ud800x\"", "\"\\u0000\"", "\"\n\"", "\"\t\"", "\"\x01\"", "1 2", "{} {}", "[1}", "{\"a\":1]", "/**/1",
-                         "\"\xff\"", "\"\xc0\xaf\"", "\"\xc3\"", "\"\xe2\x82\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"", "\"\xf8\x88\x80\x80\x80\"", "\xef\xbb\xbf{}", "\xff"};
+    const char *bad[] = {"",
+                         " ",
+                         "{",
+                         "}",
+                         "[",
+                         "]",
+                         "[1,]",
+                         "[,1]",
+                         "{,}",
+                         "{\"a\":1,}",
+                         "{\"a\"}",
+                         "{\"a\":}",
+                         "{a:1}",
+                         "{1:1}",
+                         "01",
+                         "-",
+                         "+1",
+                         ".5",
+                         "1.",
+                         "1.e5",
+                         "1e",
+                         "1e+",
+                         "0x10",
+                         "NaN",
+                         "Infinity",
+                         "-Infinity",
+                         "1e309",
+                         "-1e999",
+                         "tru",
+                         "nulll",
+                         "True",
+                         "'a'",
+                         "\"",
+                         "\"a",
+                         "\"\\",
+                         "\"\\x\"",
+                         "\"\\u12\"",
+                         "\"\\u12g4\"",
+                         "\"\\ud800\"",
+                         "\"\\udc00\"",
+                         "\"\\ud800\\u0041\"",
+                         "\"\\ud800x\"",
+                         "\"\\u0000\"",
+                         "\"\n\"",
+                         "\"\t\"",
+                         "\"\x01\"",
+                         "1 2",
+                         "{} {}",
+                         "[1}",
+                         "{\"a\":1]",
+                         "/**/1",
+                         "\"\xff\"",
+                         "\"\xc0\xaf\"",
+                         "\"\xc3\"",
+                         "\"\xe2\x82\"",
+                         "\"\xed\xa0\x80\"",
+                         "\"\xf4\x90\x80\x80\"",
+                         "\"\xf8\x88\x80\x80\x80\"",
+                         "\xef\xbb\xbf{}",
+                         "\xff"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         int rc = check(bad[i]);
         if (rc != ERR_FORMAT)
@@ -39,7 +111,8 @@ static void what_is_not(void)
 
 static void every_prefix_is_refused_or_whole(void)
 {
-    const char *s = "{\"messages\":[{\"role\":\"user\",\"content\":\"h\\u00e9llo \\ud83d\\ude00 \xe2\x82\xac\"}],\"n\":-1.5e+3,\"t\":[true,false,null]}";
+    const char *s =
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"h\\u00e9llo \\ud83d\\ude00 \xe2\x82\xac\"}],\"n\":-1.5e+3,\"t\":[true,false,null]}";
     size_t n = strlen(s);
     for (size_t i = 0; i < n; i++) {
         char *exact = malloc(i + 1);

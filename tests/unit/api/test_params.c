@@ -20,7 +20,8 @@ static void defaults(void)
 {
     CHECK_INT(chat("{" MESSAGES "}"), 0);
     CHECK(q.chat && !q.stream && !q.model && q.n == 1 && q.rq.n == 1 && q.n_prompts == 1);
-    CHECK(q.rq.temperature < 0 && q.rq.max_tokens == 0 && q.rq.logprobs == 0 && !q.rq.has_seed && !q.rq.n_stop && !q.rq.n_bias);
+    CHECK(q.rq.temperature < 0 && q.rq.max_tokens == 0 && q.rq.logprobs == 0 && !q.rq.has_seed && !q.rq.n_stop &&
+          !q.rq.n_bias);
     CHECK_STR(q.rq.messages_json, "[{\"role\":\"user\",\"content\":\"hi\"}]");
     params_done(&q);
     CHECK_INT(completion("{\"prompt\":\"x\"}"), 0);
@@ -30,14 +31,21 @@ static void defaults(void)
 
 static void everything_set(void)
 {
-    CHECK_INT(chat("{" MESSAGES ",\"model\":\"m\",\"temperature\":0,\"top_p\":0.5,\"top_k\":-1,\"min_p\":0.1,\"n\":3,\"seed\":-2,\"max_tokens\":5,\"max_completion_tokens\":7,"
-                   "\"stop\":[\"a\",\"bc\"],\"stream\":true,\"stream_options\":{\"include_usage\":true},\"logprobs\":true,\"top_logprobs\":4,\"presence_penalty\":-1,"
-                   "\"frequency_penalty\":2,\"repetition_penalty\":1.5,\"logit_bias\":{\"5\":-100,\"0\":3.5},\"ignore_eos\":true,\"unknown\":[1]}"),
-              0);
-    CHECK(q.rq.temperature == 0 && q.rq.top_p == 0.5f && q.rq.top_k == 0 && q.rq.min_p == 0.1f && q.rq.n == 3 && q.rq.has_seed && q.rq.seed == (uint64_t)-2);
-    CHECK(q.rq.max_tokens == 7 && q.rq.n_stop == 2 && !strcmp(q.rq.stop[1], "bc") && q.stream && q.include_usage && q.rq.logprobs == 5);
-    CHECK(q.rq.presence_penalty == -1 && q.rq.frequency_penalty == 2 && q.rq.repetition_penalty == 1.5f && q.rq.ignore_eos);
-    CHECK(q.rq.n_bias == 2 && q.rq.bias[0].id == 5 && q.rq.bias[0].bias == -100 && q.rq.bias[1].id == 0 && q.rq.bias[1].bias == 3.5f);
+    CHECK_INT(
+        chat(
+            "{" MESSAGES
+            ",\"model\":\"m\",\"temperature\":0,\"top_p\":0.5,\"top_k\":-1,\"min_p\":0.1,\"n\":3,\"seed\":-2,\"max_tokens\":5,\"max_completion_tokens\":7,"
+            "\"stop\":[\"a\",\"bc\"],\"stream\":true,\"stream_options\":{\"include_usage\":true},\"logprobs\":true,\"top_logprobs\":4,\"presence_penalty\":-1,"
+            "\"frequency_penalty\":2,\"repetition_penalty\":1.5,\"logit_bias\":{\"5\":-100,\"0\":3.5},\"ignore_eos\":true,\"unknown\":[1]}"),
+        0);
+    CHECK(q.rq.temperature == 0 && q.rq.top_p == 0.5f && q.rq.top_k == 0 && q.rq.min_p == 0.1f && q.rq.n == 3 &&
+          q.rq.has_seed && q.rq.seed == (uint64_t)-2);
+    CHECK(q.rq.max_tokens == 7 && q.rq.n_stop == 2 && !strcmp(q.rq.stop[1], "bc") && q.stream && q.include_usage &&
+          q.rq.logprobs == 5);
+    CHECK(q.rq.presence_penalty == -1 && q.rq.frequency_penalty == 2 && q.rq.repetition_penalty == 1.5f &&
+          q.rq.ignore_eos);
+    CHECK(q.rq.n_bias == 2 && q.rq.bias[0].id == 5 && q.rq.bias[0].bias == -100 && q.rq.bias[1].id == 0 &&
+          q.rq.bias[1].bias == 3.5f);
     params_done(&q);
     CHECK_INT(chat("{" MESSAGES ",\"top_p\":0,\"stop\":\"x\"}"), 0);
     CHECK(q.rq.top_p > 0 && q.rq.n_stop == 1); /* 0 would mean "off" below */
@@ -47,10 +55,32 @@ static void everything_set(void)
 static void refusals_name_the_parameter(void)
 {
     static const char *const rows[][2] = {
-        {"temperature", "2.5"}, {"temperature", "\"x\""}, {"top_p", "1.5"}, {"n", "0"}, {"n", "17"}, {"n", "1.5"}, {"max_tokens", "0"}, {"seed", "1.5"}, {"stop", "[\"\"]"},
-        {"stop", "{}"}, {"logit_bias", "{\"x\":1}"}, {"logit_bias", "{\"1\":200}"}, {"stream", "1"}, {"stream_options", "{}"}, {"response_format", "{\"type\":\"json_schema\"}"},
-        {"tool_choice", "\"required\""}, {"tools", "[1]"}, {"top_logprobs", "3"}, {"audio", "{}"}, {"modalities", "[\"audio\"]"}, {"best_of", "2"}, {"model", "5"},
-        {"grammar", "\"root ::= x\""}, {"top_k", "-2"}, {"min_p", "2"}, {"repetition_penalty", "0"},
+        {"temperature", "2.5"},
+        {"temperature", "\"x\""},
+        {"top_p", "1.5"},
+        {"n", "0"},
+        {"n", "17"},
+        {"n", "1.5"},
+        {"max_tokens", "0"},
+        {"seed", "1.5"},
+        {"stop", "[\"\"]"},
+        {"stop", "{}"},
+        {"logit_bias", "{\"x\":1}"},
+        {"logit_bias", "{\"1\":200}"},
+        {"stream", "1"},
+        {"stream_options", "{}"},
+        {"response_format", "{\"type\":\"json_schema\"}"},
+        {"tool_choice", "\"required\""},
+        {"tools", "[1]"},
+        {"top_logprobs", "3"},
+        {"audio", "{}"},
+        {"modalities", "[\"audio\"]"},
+        {"best_of", "2"},
+        {"model", "5"},
+        {"grammar", "\"root ::= x\""},
+        {"top_k", "-2"},
+        {"min_p", "2"},
+        {"repetition_penalty", "0"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char s[300];
@@ -97,16 +127,27 @@ static void prompts(void)
 
 static void messages_as_the_template_gets_them(void)
 {
-    CHECK_INT(chat("{\"messages\":[{\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}],\"role\":\"developer\",\"name\":\"n\"},"
-                   "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"1\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\": 1.0}\"}}]},"
-                   "{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"arguments\":\"not json\"}}]},{\"role\":\"tool\",\"content\":\"3\",\"tool_call_id\":\"1\"}]}"),
-              0);
-    CHECK_STR(q.messages, "[{\"role\":\"system\",\"content\":\"a\\nb\",\"name\":\"n\"},"
-                          "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"1\",\"function\":{\"name\":\"f\",\"arguments\":{\"x\": 1.0}}}]},"
-                          "{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"arguments\":\"not json\"}}]},{\"role\":\"tool\",\"content\":\"3\",\"tool_call_id\":\"1\"}]");
+    CHECK_INT(
+        chat(
+            "{\"messages\":[{\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}],\"role\":\"developer\",\"name\":\"n\"},"
+            "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"1\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\": 1.0}\"}}]},"
+            "{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"arguments\":\"not json\"}}]},{\"role\":\"tool\",\"content\":\"3\",\"tool_call_id\":\"1\"}]}"),
+        0);
+    CHECK_STR(
+        q.messages,
+        "[{\"role\":\"system\",\"content\":\"a\\nb\",\"name\":\"n\"},"
+        "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"1\",\"function\":{\"name\":\"f\",\"arguments\":{\"x\": 1.0}}}]},"
+        "{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"arguments\":\"not json\"}}]},{\"role\":\"tool\",\"content\":\"3\",\"tool_call_id\":\"1\"}]");
     params_done(&q);
-    const char *bad[] = {"[]", "5", "[5]", "[{}]", "[{\"role\":\"user\"}]", "[{\"role\":\"x\",\"content\":\"\"}]", "[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]",
-                         "[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}]", "[{\"role\":\"assistant\",\"tool_calls\":{}}]"};
+    const char *bad[] = {"[]",
+                         "5",
+                         "[5]",
+                         "[{}]",
+                         "[{\"role\":\"user\"}]",
+                         "[{\"role\":\"x\",\"content\":\"\"}]",
+                         "[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]",
+                         "[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}]",
+                         "[{\"role\":\"assistant\",\"tool_calls\":{}}]"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char s[200];
         snprintf(s, sizeof s, "{\"messages\":%s}", bad[i]);
@@ -175,7 +216,8 @@ static void trees_are_reserved_first(void)
 
 static void every_allocation_fails_in_turn(void)
 {
-    const char *s = "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}],\"logit_bias\":{\"1\":1},\"stop\":\"x\",\"tools\":[{\"function\":{}}]}";
+    const char *s =
+        "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}],\"logit_bias\":{\"1\":1},\"stop\":\"x\",\"tools\":[{\"function\":{}}]}";
     int refused = 0;
     for (long n = 0; n < 40; n++) {
         mem_fail_after(n);

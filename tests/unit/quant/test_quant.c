@@ -30,7 +30,8 @@ static void decode_equals_reference(void)
         dtype_info(t)->decode(got, GOLDEN[i].src, GOLDEN[i].n);
         for (unsigned j = 0; j < GOLDEN[i].n; j++)
             if (bits(got[j]) != GOLDEN[i].want[j]) {
-                fprintf(stderr, "%s element %u: %a, wanted %a\n", GOLDEN[i].name, j, (double)got[j], (double)from_bits(GOLDEN[i].want[j]));
+                fprintf(stderr, "%s element %u: %a, wanted %a\n", GOLDEN[i].name, j, (double)got[j],
+                        (double)from_bits(GOLDEN[i].want[j]));
                 CHECK(bits(got[j]) == GOLDEN[i].want[j]);
                 break;
             }
@@ -107,8 +108,9 @@ static void row_bytes_refuse_nonsense(void)
 /* Relative error an encoder may make on Gaussian-like data (the formats' published figures, with room). */
 static void encode_is_close(void)
 {
-    static const double limit[DT_COUNT] = {[DT_F32] = 0, [DT_F16] = 3e-4, [DT_BF16] = 3e-3, [DT_Q4_0] = 0.1, [DT_Q4_1] = 0.1,
-        [DT_Q5_0] = 0.05, [DT_Q5_1] = 0.05, [DT_Q8_0] = 0.007, [DT_Q4_K] = 0.085, [DT_Q5_K] = 0.042, [DT_Q6_K] = 0.022};
+    static const double limit[DT_COUNT] = {
+        [DT_F32] = 0,     [DT_F16] = 3e-4,   [DT_BF16] = 3e-3,  [DT_Q4_0] = 0.1,   [DT_Q4_1] = 0.1,  [DT_Q5_0] = 0.05,
+        [DT_Q5_1] = 0.05, [DT_Q8_0] = 0.007, [DT_Q4_K] = 0.085, [DT_Q5_K] = 0.042, [DT_Q6_K] = 0.022};
     enum { N = 8192 };
     static float x[N], y[N];
     static unsigned char enc[N * 4];
