@@ -170,7 +170,7 @@ static int listen_now(struct api *a, const struct api_opts *o, struct err *e)
     return http_start(&a->http, &h, e);
 }
 
-int api_start(struct api **out, struct hearth *h, const struct api_opts *o, struct err *e)
+int api_check(const struct api_opts *o, struct err *e)
 {
     if (!guard_is_loopback(o->host) && !(o->api_key && o->api_key[0]))
         return err_set(e, ERR_DENIED,
@@ -178,6 +178,14 @@ int api_start(struct api **out, struct hearth *h, const struct api_opts *o, stru
                        o->host);
     if (o->api_key && !o->api_key[0])
         return err_set(e, ERR_USAGE, "the API key is empty");
+    return 0;
+}
+
+int api_start(struct api **out, struct hearth *h, const struct api_opts *o, struct err *e)
+{
+    int rc = api_check(o, e);
+    if (rc)
+        return rc;
     struct api *a = mem_calloc(1, sizeof *a);
     if (!a)
         return err_set(e, ERR_NOMEM, "no memory to start the server");
@@ -187,7 +195,7 @@ int api_start(struct api **out, struct hearth *h, const struct api_opts *o, stru
     meter_init(&a->meter);
     loader_init(&a->loader);
     pthread_mutex_init(&a->preset_mu, NULL);
-    int rc = copy_opts(a, o, e);
+    rc = copy_opts(a, o, e);
     if (!rc)
         rc = ledger_owner_new(hearth_ledger(h), "http", &a->owner, e);
     if (rc) {

@@ -45,6 +45,8 @@ struct api_opts {
     int max_connections; /* 0: 512 */
     int stall_s;         /* a client that reads nothing for so long is dropped; 0: 30 */
 };
+/* Whether api_start would refuse the host and the key: to be asked before long work, such as a download. */
+int api_check(const struct api_opts *o, struct err *e);
 /* Listens when it returns; models load in the background (a failure is logged and tried again by the next request for it). */
 int api_start(struct api **out, struct hearth *h, const struct api_opts *o, struct err *e);
 const char *api_url(const struct api *a); /* "http://127.0.0.1:11000" */

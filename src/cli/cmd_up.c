@@ -196,8 +196,23 @@ int cmd_up(const struct command *c, int argc, char **argv)
         code = cli_fail(&e);
         goto done;
     }
-    if (v.models.n == 0)
-        fallback = default_model(&v);
+    struct api_opts o = {
+        .host = v.host,
+        .port = v.port,
+        .api_key = v.key ? v.key : key,
+        .allow_origins = v.origins.v,
+        .n_allow_origins = v.origins.n,
+        .models = v.models.v,
+        .n_models = v.models.n,
+    };
+    if (api_check(&o, &e)) {
+        code = cli_fail(&e);
+        goto done;
+    }
+    if (v.models.n == 0 && (fallback = default_model(&v)) != NULL) {
+        o.models = &fallback;
+        o.n_models = 1;
+    }
     if (cli_interrupted()) {
         code = CLI_INTERRUPTED;
         goto done;
@@ -212,15 +227,6 @@ int cmd_up(const struct command *c, int argc, char **argv)
         code = cli_fail(&e);
         goto done;
     }
-    struct api_opts o = {
-        .host = v.host,
-        .port = v.port,
-        .api_key = v.key ? v.key : key,
-        .allow_origins = v.origins.v,
-        .n_allow_origins = v.origins.n,
-        .models = fallback ? &fallback : v.models.v,
-        .n_models = fallback ? 1 : v.models.n,
-    };
     code = serve(h, &v, &o, v.data_dir ? v.data_dir : dir);
     hearth_close(h);
 done:
