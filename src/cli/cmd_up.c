@@ -156,10 +156,11 @@ static int serve(struct hearth *h, const struct values *v, const struct api_opts
     if (r)
         return cli_fail(&e);
     const char *url = api_url(api);
-    printf("Hearth is up: %s\n", url);
-    fflush(stdout);
+    /* First the file that other commands look for: who reads the line may run one at once. */
     if (client_state_write(dir, url, o->api_key, &e))
         cli_error(CLI_FAILED, "%s; other commands will not find this server", e.msg);
+    printf("Hearth is up: %s\n", url);
+    fflush(stdout);
     if (!v->no_open)
         open_browser(url);
     struct watch w = {.n_seen = 0};
