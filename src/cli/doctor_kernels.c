@@ -188,6 +188,8 @@ int doctor_kernels(const struct kernels *k, struct doctor_kernel *rows, struct e
             n = err_set(e, ERR_NOMEM, "out of memory for the kernels' self-test");
     struct check c = {.ref = &ref, .k = k, .m = &m};
     for (int t = 0; n >= 0 && t < DT_COUNT; t++) {
+        if (!k->linear[t].mul)
+            continue;
         c.type = (enum dtype)t;
         snprintf(rows[n].name, sizeof rows[n].name, "linear %s", dtype_info(c.type)->name);
         rows[n++].ok = check_linear(&c);

@@ -31,5 +31,7 @@ void q5_k_decode(float *dst, const void *src, size_t n);
 void q5_k_encode(void *dst, const float *src, size_t n);
 void q6_k_decode(float *dst, const void *src, size_t n);
 void q6_k_encode(void *dst, const float *src, size_t n);
+void f8_e4m3_decode(float *dst, const void *src, size_t n);
+void f8_e4m3_encode(void *dst, const float *src, size_t n);
 
 #endif

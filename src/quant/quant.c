@@ -1,5 +1,5 @@
 /* quant: the dtype table and the scalar codecs. Owns the answer to "what number do these bytes mean"; knows nothing of
- * matrices, packing or speed. The block formats themselves are in q_simple.c (32 wide) and q_super.c (256 wide). */
+ * matrices, packing or speed. The block formats themselves are in q_simple.c (32 wide) and q_super.c (256 wide), the smallest floats in q_fp.c. */
 #include "quant/quant.h"
 #include "quant/q_blocks.h"
 #include <string.h>
@@ -111,6 +111,7 @@ static const struct dtype_info TABLE[DT_COUNT] = {
     [DT_Q4_K] = {"Q4_K", 12, 256, 144, q4_k_decode, q4_k_encode},
     [DT_Q5_K] = {"Q5_K", 13, 256, 176, q5_k_decode, q5_k_encode},
     [DT_Q6_K] = {"Q6_K", 14, 256, 210, q6_k_decode, q6_k_encode},
+    [DT_F8_E4M3] = {"F8_E4M3", DTYPE_NO_GGUF, 1, 1, f8_e4m3_decode, f8_e4m3_encode},
 };
 /* clang-format on */
 
@@ -122,7 +123,7 @@ const struct dtype_info *dtype_info(enum dtype t)
 int dtype_from_gguf(uint32_t gguf_id, enum dtype *out, struct err *e)
 {
     for (int t = 0; t < DT_COUNT; t++)
-        if (TABLE[t].gguf_id == gguf_id) {
+        if (TABLE[t].gguf_id == gguf_id && gguf_id != DTYPE_NO_GGUF) {
             *out = (enum dtype)t;
             return 0;
         }

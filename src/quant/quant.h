@@ -19,12 +19,15 @@ enum dtype {
     DT_Q4_K,
     DT_Q5_K,
     DT_Q6_K,
+    DT_F8_E4M3, /* only inside the program (KV caches): no file type and no linear kernel */
     DT_COUNT
 };
 
+#define DTYPE_NO_GGUF UINT32_MAX /* no file has this type */
+
 struct dtype_info {
     const char *name; /* "Q4_K" */
-    uint32_t gguf_id; /* ggml type number in GGUF files */
+    uint32_t gguf_id; /* ggml type number in GGUF files, or DTYPE_NO_GGUF */
     uint32_t block;   /* elements per block */
     uint32_t bytes;   /* bytes per block */
     /* Decodes n elements (a multiple of block) of one row. src need not be aligned. */
@@ -44,5 +47,10 @@ float f16_to_f32(uint16_t h);
 uint16_t f32_to_f16(float f);
 float bf16_to_f32(uint16_t h);
 uint16_t f32_to_bf16(float f);
+float e4m3_to_f32(uint8_t b);    /* FP8: 0x7f and 0xff are NaN, there is no infinity, 448 is the largest */
+uint8_t f32_to_e4m3(float f);    /* saturates, infinities too */
+float e2m1_to_f32(uint8_t code); /* FP4, the low four bits */
+uint8_t f32_to_e2m1(float f);    /* saturates at 6; keeps the sign, of zero too; a NaN gives zero */
+float e8m0_to_f32(uint8_t b);    /* 2^(b-127); 0xff is NaN */
 
 #endif

@@ -225,7 +225,7 @@ void bench_run(const struct kernels *k, const char *only, bool json)
     for (int t = 0; t < DT_COUNT; t++) {
         char name[24];
         snprintf(name, sizeof name, "linear.%s", dtype_info((enum dtype)t)->name);
-        if (!only || strcmp(only, name) == 0)
+        if (k->linear[t].mul && (!only || strcmp(only, name) == 0))
             bench_linear(k, (enum dtype)t, name, json);
     }
     if (!only || strcmp(only, "attn") == 0) {
