@@ -111,7 +111,7 @@ const char *bench_bound(const struct bench_cost *c, const struct bench_roof *r, 
 struct cache {
     void *mem;
     size_t bytes, n_pages; /* pages per sequence */
-    uint8_t **page;        /* [batch][n_pages] */
+    uint8_t **page;        /* [class][batch][n_pages] */
     struct batch_seq *seq;
 };
 
@@ -125,10 +125,11 @@ static void cache_free(struct bench_model *m, struct cache *c)
 
 static int cache_new(struct bench_model *m, const struct bench_test *t, struct cache *c, struct err *e)
 {
-    size_t block = m->graph->kv_block_bytes, batch = (size_t)t->batch;
+    const struct graph_kv_class *cls = m->graph->kv_class;
+    size_t both = cls[0].block_bytes + cls[1].block_bytes, batch = (size_t)t->batch;
     *c = (struct cache){.n_pages = ((size_t)t->depth + (size_t)t->n + KERNEL_PAGE - 1) / KERNEL_PAGE};
-    c->bytes = batch * c->n_pages * block;
-    c->page = mem_calloc(batch * c->n_pages, sizeof *c->page);
+    c->bytes = batch * c->n_pages * both;
+    c->page = mem_calloc(GRAPH_KV_CLASSES * batch * c->n_pages, sizeof *c->page);
     c->seq = mem_calloc(batch, sizeof *c->seq);
     int r = c->page && c->seq ? ledger_alloc(m->own_kv, c->bytes, &c->mem, e) : err_set(e, ERR_NOMEM, "out of memory");
     if (r) {
@@ -141,11 +142,13 @@ static int cache_new(struct bench_model *m, const struct bench_test *t, struct c
         x = x * 1664525u + 1013904223u;
         half[i] = (uint16_t)((x >> 16 & 0x83ffu) | 0x2c00u); /* +-(1/16 .. 1/8) in f16 */
     }
-    for (size_t s = 0; s < batch; s++) {
-        for (size_t p = 0; p < c->n_pages; p++)
-            c->page[s * c->n_pages + p] = (uint8_t *)c->mem + (s * c->n_pages + p) * block;
-        c->seq[s] = (struct batch_seq){.pages = c->page + s * c->n_pages, .n_pages = c->n_pages};
-    }
+    uint8_t *at = c->mem, **page = c->page;
+    for (int k = 0; k < GRAPH_KV_CLASSES; k++)
+        for (size_t s = 0; s < batch; s++) {
+            c->seq[s].pages[k] = page;
+            for (size_t p = 0; p < c->n_pages; p++, at += cls[k].block_bytes)
+                *page++ = at;
+        }
     return 0;
 }
 

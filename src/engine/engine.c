@@ -151,7 +151,7 @@ static void deactivate(struct engine *g, size_t i)
     struct engine_model *m = g->active[i];
     g->active[i] = g->active[--g->n_active];
     m->active = false;
-    kv_trim(&m->kv);
+    load_trim(m);
     size_t row = (size_t)m->graph->n_vocab * sizeof(float);
     void *one;
     if (m->logit_rows > 1 && ledger_alloc(m->own_scratch, row, &one, NULL) == 0) {

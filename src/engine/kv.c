@@ -71,15 +71,41 @@ int kv_grow(struct kv_pool *p, struct kv_seq *s, struct err *e)
     return 0;
 }
 
-void kv_drop(struct kv_pool *p, struct kv_seq *s)
+static void drop_to(struct kv_pool *p, struct kv_seq *s, int end)
 {
     pthread_mutex_lock(&p->lock);
-    for (int i = 0; i < s->n_page; i++) {
-        memcpy(s->page[i], &p->free_list, sizeof p->free_list);
-        p->free_list = s->page[i];
+    for (; s->first < end; s->first++) {
+        uint8_t **b = &s->page[s->first];
+        memcpy(*b, &p->free_list, sizeof p->free_list);
+        p->free_list = *b;
         p->n_free++;
-        s->page[i] = NULL;
+        *b = NULL;
     }
-    s->n_page = 0;
     pthread_mutex_unlock(&p->lock);
+}
+
+void kv_drop(struct kv_pool *p, struct kv_seq *s)
+{
+    if (s->first < s->n_page)
+        drop_to(p, s, s->n_page);
+    s->first = s->n_page = 0;
+}
+
+void kv_slide(struct kv_pool *p, struct kv_seq *s, int window, int next)
+{
+    int first = kv_first(window, next);
+    if (s->first < first)
+        drop_to(p, s, first < s->n_page ? first : s->n_page);
+}
+
+size_t kv_bytes(const struct graph *g, int64_t n_pos, int chunk)
+{
+    size_t sum = 0;
+    for (int c = 0; c < GRAPH_KV_CLASSES; c++) {
+        int64_t n = kv_blocks(n_pos), w = g->kv_class[c].window;
+        if (w > 0 && kv_blocks(w + chunk) + 1 < n)
+            n = kv_blocks(w + chunk) + 1;
+        sum += (size_t)n * g->kv_class[c].block_bytes;
+    }
+    return sum;
 }

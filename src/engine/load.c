@@ -44,13 +44,21 @@ size_t load_room_alone(const struct engine *g)
     return ceiling > other ? ceiling - other : 0;
 }
 
+size_t load_trim(struct engine_model *m)
+{
+    size_t bytes = 0;
+    for (int c = 0; c < GRAPH_KV_CLASSES; c++)
+        bytes += kv_trim(&m->kv[c]);
+    return bytes;
+}
+
 size_t engine_trim(struct engine *g)
 {
     size_t bytes = 0;
     pthread_mutex_lock(&g->lock);
     for (struct engine_model *m = g->models; m; m = m->next)
         if (!m->dying)
-            bytes += kv_trim(&m->kv);
+            bytes += load_trim(m);
     pthread_mutex_unlock(&g->lock);
     return bytes;
 }
@@ -78,7 +86,8 @@ static void mark_dying(struct engine_model *m) /* from here on no other thread m
 static void model_free(struct engine_model *m)
 {
     mark_dying(m);
-    kv_done(&m->kv);
+    for (int c = 0; c < GRAPH_KV_CLASSES; c++)
+        kv_done(&m->kv[c]);
     backend_plan_free(m->plan);
     backend_unload(m->weights);
     size_t n_vocab = m->graph ? (size_t)m->graph->n_vocab : 0;
@@ -220,7 +229,8 @@ static int load_weights(struct engine_model *m, const struct engine_load *a, str
     size_t need = backend_weights_bytes(g->backend, m->graph) +
                   backend_plan_bytes(g->backend, m->graph, g->max_tok, max_rows) + n_vocab * sizeof(float) +
                   sample_scratch_bytes(n_vocab);
-    kv_init(&m->kv, m->own_kv, m->graph->kv_block_bytes);
+    for (int c = 0; c < GRAPH_KV_CLASSES; c++)
+        kv_init(&m->kv[c], m->own_kv, m->graph->kv_class[c].block_bytes);
     int rc = announce(g, m, need, e);
     if (rc < 0)
         return rc;
@@ -295,8 +305,15 @@ int engine_model_room(const struct engine_model *m)
 {
     struct engine *g = m->engine;
     pthread_mutex_lock(&g->lock);
-    size_t blocks = load_room_alone(g) / m->kv.block_bytes;
+    size_t room = load_room_alone(g);
     pthread_mutex_unlock(&g->lock);
-    size_t n_ctx = (size_t)m->graph->n_ctx;
-    return blocks > n_ctx / KV_BLOCK ? (int)n_ctx : (int)(blocks * KV_BLOCK);
+    int fit = 0, more = kv_blocks(m->graph->n_ctx) + 1; /* blocks: the largest that fits, the least that does not */
+    while (more - fit > 1) {
+        int mid = fit + (more - fit) / 2;
+        if (kv_bytes(m->graph, (int64_t)mid * KV_BLOCK, g->max_tok) <= room)
+            fit = mid;
+        else
+            more = mid;
+    }
+    return fit * KV_BLOCK < m->graph->n_ctx ? fit * KV_BLOCK : m->graph->n_ctx;
 }

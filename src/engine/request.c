@@ -72,13 +72,13 @@ static int alloc_arrays(struct request *r, struct err *e)
     size_t n_all = (size_t)r->n_prompt + (size_t)r->max_tokens, n_out = (size_t)r->max_tokens;
     size_t n_page = (size_t)kv_blocks((int64_t)n_all), k = r->k > 0 ? (size_t)r->k : 0;
     size_t lp = r->k >= 0 ? n_out * (1 + k) * sizeof(float) : 0, top = n_out * k * sizeof(int32_t);
-    r->mem_bytes = n_page * sizeof(uint8_t *) + n_all * sizeof(int32_t) + lp + top;
+    r->mem_bytes = GRAPH_KV_CLASSES * n_page * sizeof(uint8_t *) + n_all * sizeof(int32_t) + lp + top;
     int rc = ledger_alloc(r->model->own_requests, r->mem_bytes, &r->mem, e);
     if (rc < 0)
         return rc;
     char *p = r->mem;
-    r->kv.page = (uint8_t **)(void *)p;
-    p += n_page * sizeof(uint8_t *);
+    for (int c = 0; c < GRAPH_KV_CLASSES; c++, p += n_page * sizeof(uint8_t *))
+        r->kv[c].page = (uint8_t **)(void *)p;
     r->token = (int32_t *)(void *)p;
     p += n_all * sizeof(int32_t);
     r->lp = (float *)(void *)p;
@@ -131,7 +131,7 @@ static int request_new(const struct request_args *a, struct request **out, struc
     r->notify_arg = a->notify_arg;
     r->submit_ns = clock_ns();
     /* the last token is never run, so it needs no place in the cache */
-    r->worst_bytes = (size_t)kv_blocks((int64_t)r->n_prompt + r->max_tokens - 1) * a->model->kv.block_bytes;
+    r->worst_bytes = kv_bytes(a->model->graph, (int64_t)r->n_prompt + r->max_tokens - 1, a->model->engine->max_tok);
     pthread_mutex_init(&r->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -334,7 +334,7 @@ static void unlink_request(struct engine *g, struct request *r)
 void request_release(struct request *r, enum event_type type, enum finish finish, const struct err *err)
 {
     struct engine_model *m = r->model;
-    kv_drop(&m->kv, &r->kv);
+    step_forget(r);
     unlink_request(m->engine, r);
     atomic_fetch_sub(r->admitted ? &m->engine->n_running : &m->engine->n_waiting, 1);
     atomic_fetch_sub(&m->running, 1);

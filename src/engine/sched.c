@@ -9,12 +9,12 @@ bool sched_before(const struct sched_seq *a, const struct sched_seq *b)
     return a->order < b->order;
 }
 
-static size_t pages_missing(const struct sched_seq *s)
+static size_t kv_missing(const struct sched_seq *s)
 {
-    return s->pages_admit > s->pages_held ? (size_t)(s->pages_admit - s->pages_held) : 0;
+    return s->kv_admit > s->kv_held ? s->kv_admit - s->kv_held : 0;
 }
 
-int sched_admit(struct sched_seq *s, size_t n, size_t free_pages, int max_admitted, int must)
+int sched_admit(struct sched_seq *s, size_t n, size_t kv_free, int max_admitted, int must)
 {
     size_t promised = 0;
     int admitted = 0, fresh = 0;
@@ -25,7 +25,7 @@ int sched_admit(struct sched_seq *s, size_t n, size_t free_pages, int max_admitt
         }
         if (s[i].admitted) {
             admitted++;
-            promised += pages_missing(&s[i]);
+            promised += kv_missing(&s[i]);
         }
     }
     while (admitted < max_admitted) {
@@ -33,10 +33,10 @@ int sched_admit(struct sched_seq *s, size_t n, size_t free_pages, int max_admitt
         for (size_t i = 0; i < n; i++)
             if (!s[i].admitted && (!best || sched_before(&s[i], best)))
                 best = &s[i];
-        if (!best || promised + pages_missing(best) > free_pages)
+        if (!best || promised + kv_missing(best) > kv_free)
             break;
         best->admitted = true;
-        promised += pages_missing(best);
+        promised += kv_missing(best);
         admitted++;
         fresh++;
     }

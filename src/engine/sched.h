@@ -11,8 +11,8 @@ struct sched_seq {
     uint64_t served; /* step in which it last got tokens (or arrived) */
     int priority;    /* 0 first */
     int todo;        /* tokens that are not in the cache yet, >= 1 */
-    int pages_held;  /* KV blocks it holds */
-    int pages_admit; /* KV blocks it should be able to get before it starts */
+    size_t kv_held;  /* bytes of KV it holds */
+    size_t kv_admit; /* bytes it should be able to get before it starts */
     bool admitted;
     bool blocked; /* scratch: no block to be had in this step */
     bool picked;  /* scratch of sched_build */
@@ -33,9 +33,9 @@ struct sched_pick {
 /* a comes before b: higher priority, then older. The order in which memory is granted and, reversed, taken away. */
 bool sched_before(const struct sched_seq *a, const struct sched_seq *b);
 
-/* Admits waiting sequences in order while `free_pages` cover what they and the already admitted still need; stops at the
+/* Admits waiting sequences in order while `kv_free` bytes cover what they and the already admitted still need; stops at the
  * first that does not fit, so that nobody is overtaken for ever. `must`: index that is admitted in any case, or -1. */
-int sched_admit(struct sched_seq *s, size_t n, size_t free_pages, int max_admitted, int must);
+int sched_admit(struct sched_seq *s, size_t n, size_t kv_free, int max_admitted, int must);
 
 /* One step: every admitted sequence with one token to go (one seat is kept for a prompt), then prompt chunks, shortest
  * remainder first; each step that a prompt is passed over counts like SCHED_AGE tokens less. Returns the number of picks. */

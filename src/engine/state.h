@@ -22,7 +22,7 @@ struct engine_model {
     struct weights *weights;
     struct plan *plan;
     struct ledger_owner *own_header, *own_weights, *own_staging, *own_scratch, *own_kv, *own_requests;
-    struct kv_pool kv;
+    struct kv_pool kv[GRAPH_KV_CLASSES];
     struct engine_model *next; /* engine.models, under engine.lock */
     size_t load_need;          /* bytes a running load will hold in the end, under engine.lock; 0 when loaded */
     uint64_t serial;           /* of its load */
@@ -47,7 +47,7 @@ struct request {
     atomic_int refs; /* the caller's and the engine's */
     atomic_int stop; /* enum request_stop */
     atomic_ullong stop_ns;
-    void *mem; /* tokens, block table, log probabilities: one ledger_alloc */
+    void *mem; /* tokens, block tables, log probabilities: one ledger_alloc */
     size_t mem_bytes;
     int32_t *token;  /* prompt and output, [n_prompt + max_tokens] */
     float *lp;       /* [max_tokens][1 + k] if asked for */
@@ -68,7 +68,7 @@ struct request {
     /* engine thread */
     int n_token, n_done; /* tokens known; positions whose K and V are stored */
     bool admitted;
-    struct kv_seq kv;
+    struct kv_seq kv[GRAPH_KV_CLASSES];
     uint64_t served;
     uint64_t start_ns, first_ns, last_ns; /* first step, first token, last token */
     int step_tok, step_row;               /* tokens of it in the running step; its first row of logits, -1 none */
@@ -124,6 +124,7 @@ void *engine_main(void *arg);
 void engine_kick(struct engine *g);
 /* load.c: bytes that loads in progress will still take; KV bytes held. Under engine.lock. */
 size_t load_pending(const struct engine *g);
+size_t load_trim(struct engine_model *m);       /* its free KV blocks go back to the ledger; any thread */
 size_t load_room_alone(const struct engine *g); /* what one request could use if all others gave their KV back */
 /* request.c (engine thread): */
 void request_push_token(struct request *r, bool eog);
@@ -131,6 +132,8 @@ void request_release(struct request *r, enum event_type type, enum finish finish
 void request_unref(struct request *r);
 /* engine.c (engine thread): takes r off its model's list and releases it. */
 void engine_end(struct request *r, enum event_type type, enum finish finish, const struct err *err);
+/* step.c: gives all KV of r back (engine thread). */
+void step_forget(struct request *r);
 /* step.c: one step of one model. false: nothing could run (no memory). */
 bool step_model(struct engine *g, struct engine_model *m);
 int step_init(struct engine *g, struct err *e);

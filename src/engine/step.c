@@ -38,6 +38,21 @@ void step_done(struct engine *g)
         ledger_dealloc(g->own_step, g->step_mem, g->step_bytes);
 }
 
+static size_t held(const struct request *r) /* bytes of KV */
+{
+    size_t sum = 0;
+    for (int c = 0; c < GRAPH_KV_CLASSES; c++)
+        sum += (size_t)(r->kv[c].n_page - r->kv[c].first) * r->model->kv[c].block_bytes;
+    return sum;
+}
+
+void step_forget(struct request *r)
+{
+    for (int c = 0; c < GRAPH_KV_CLASSES; c++)
+        kv_drop(&r->model->kv[c], &r->kv[c]);
+    r->n_done = 0;
+}
+
 static struct sched_seq describe(const struct request *r)
 {
     enum { HEADROOM = KV_BLOCK }; /* answer tokens that should fit before a sequence starts */
@@ -45,8 +60,9 @@ static struct sched_seq describe(const struct request *r)
     struct sched_seq s = {
         .order = r->order, .served = r->served, .priority = r->priority, .todo = r->n_token - r->n_done};
     s.admitted = r->admitted;
-    s.pages_held = r->kv.n_page;
-    s.pages_admit = kv_blocks((int64_t)r->n_token + (left < HEADROOM ? left : HEADROOM) - 1);
+    s.kv_held = held(r);
+    s.kv_admit = kv_bytes(r->model->graph, (int64_t)r->n_token + (left < HEADROOM ? left : HEADROOM) - 1,
+                          r->model->engine->max_tok);
     return s;
 }
 
@@ -74,8 +90,7 @@ static void set_admitted(struct engine *g, struct request *r, bool on)
 
 static void preempt(struct engine *g, struct request *r)
 {
-    kv_drop(&r->model->kv, &r->kv);
-    r->n_done = 0;
+    step_forget(r);
     set_admitted(g, r, false);
     pthread_mutex_lock(&g->lock);
     g->stats.preempted_total++;
@@ -90,10 +105,10 @@ static bool make_room(struct engine *g, const struct request *asker)
     for (size_t i = 0; i < g->n_active; i++) {
         struct engine_model *m = g->active[i];
         if (m != asker->model)
-            bytes += kv_trim(&m->kv);
+            bytes += load_trim(m);
         for (size_t j = 0; j < m->n_live; j++) {
             struct request *r = m->live[j];
-            if (r->kv.n_page && comes_before(asker, r) && (!victim || comes_before(victim, r)))
+            if (held(r) && comes_before(asker, r) && (!victim || comes_before(victim, r)))
                 victim = r;
         }
     }
@@ -103,16 +118,19 @@ static bool make_room(struct engine *g, const struct request *asker)
         return false;
     preempt(g, victim);
     if (victim->model != asker->model)
-        kv_trim(&victim->model->kv);
+        load_trim(victim->model);
     return true;
 }
 
-static size_t pages_to_be_had(struct engine *g, struct engine_model *m)
+static size_t kv_to_be_had(struct engine *g, struct engine_model *m)
 {
     pthread_mutex_lock(&g->lock);
     size_t pending = load_pending(g), bytes = ledger_free_bytes(g->ledger);
     pthread_mutex_unlock(&g->lock);
-    return kv_free_blocks(&m->kv) + (bytes > pending ? bytes - pending : 0) / m->kv.block_bytes;
+    bytes = bytes > pending ? bytes - pending : 0;
+    for (int c = 0; c < GRAPH_KV_CLASSES; c++)
+        bytes += kv_free_blocks(&m->kv[c]) * m->kv[c].block_bytes;
+    return bytes;
 }
 
 static void admit(struct engine *g, struct engine_model *m)
@@ -126,7 +144,7 @@ static void admit(struct engine *g, struct engine_model *m)
         if (m->live[i] == first)
             must = (int)i;
     }
-    if (!waiting || !sched_admit(m->sched, m->n_live, pages_to_be_had(g, m), g->opts.max_batch, must))
+    if (!waiting || !sched_admit(m->sched, m->n_live, kv_to_be_had(g, m), g->opts.max_batch, must))
         return;
     for (size_t i = 0; i < m->n_live; i++)
         if (m->sched[i].admitted && !m->live[i]->admitted)
@@ -142,17 +160,27 @@ static int chunk_now(const struct engine *g, const struct engine_model *m)
     return sched_chunk(g->opts.prefill_chunk, contended, m->s_per_tok, SLICE_S);
 }
 
-/* Blocks for n more positions of r; fewer positions if that is all that can be had. Returns how many. */
-static int take_blocks(struct engine *g, struct request *r, int n, struct err *e)
+/* Blocks of one class for n more positions of r; fewer positions if that is all that can be had. Returns how many. */
+static int take_class(struct engine *g, struct request *r, int cls, int n, struct err *e)
 {
-    struct engine_model *m = r->model;
-    while (r->kv.n_page < kv_blocks((int64_t)r->n_done + n)) {
-        int rc = kv_grow(&m->kv, &r->kv, e);
+    struct kv_seq *s = &r->kv[cls];
+    struct kv_pool *pool = &r->model->kv[cls];
+    kv_slide(pool, s, r->model->graph->kv_class[cls].window, r->n_done);
+    while (s->n_page < kv_blocks((int64_t)r->n_done + n)) {
+        int rc = kv_grow(pool, s, e);
         if (rc < 0 && !make_room(g, r))
             break;
     }
-    int64_t room = (int64_t)r->kv.n_page * KV_BLOCK - r->n_done;
+    int64_t room = (int64_t)s->n_page * KV_BLOCK - r->n_done;
     return room < n ? (int)room : n;
+}
+
+static int take_blocks(struct engine *g, struct request *r, int n, struct err *e)
+{
+    for (int c = 0; c < GRAPH_KV_CLASSES && n > 0; c++)
+        if (r->model->kv[c].block_bytes)
+            n = take_class(g, r, c, n, e);
+    return n;
 }
 
 /* Nothing can be taken away for r and no load is about to fail: r will never go on. The promise made at submit was
@@ -163,7 +191,7 @@ static void starve(struct engine *g, struct request *r, const struct err *e)
         return;
     for (size_t i = 0; i < g->n_active; i++)
         for (size_t j = 0; j < g->active[i]->n_live; j++)
-            if (g->active[i]->live[j] != r && g->active[i]->live[j]->kv.n_page)
+            if (g->active[i]->live[j] != r && held(g->active[i]->live[j]))
                 return;
     pthread_mutex_lock(&g->lock);
     bool loading = false;
@@ -252,7 +280,7 @@ static void fill(struct engine *g)
     for (int i = 0; i < s->n_req; i++) {
         struct request *r = s->req[i];
         int rows = rows_wanted(r, r->step_tok);
-        s->seqs[i] = (struct batch_seq){r->kv.page, (size_t)r->kv.n_page};
+        s->seqs[i] = (struct batch_seq){{r->kv[0].page, r->kv[1].page}};
         r->step_row = rows ? row : -1;
         for (int j = 0; j < r->step_tok; j++, t++) {
             s->token[t] = r->token[r->n_done + j];

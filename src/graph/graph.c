@@ -112,9 +112,18 @@ int graph_add_kv(struct graph *g, int n_kv_head, int head_dim, int window, enum 
         return -1;
     g->kv = p;
     size_t head = (size_t)head_dim * 64 * dtype_info(dtype)->bytes, half = (size_t)n_kv_head * head;
-    p[g->n_kv] =
-        (struct graph_kv_layer){n_kv_head, head_dim, window, dtype, g->kv_block_bytes, g->kv_block_bytes + half, head};
-    g->kv_block_bytes += 2 * half;
+    int cls = window > 0;
+    struct graph_kv_class *c = &g->kv_class[cls];
+    p[g->n_kv] = (struct graph_kv_layer){.n_kv_head = n_kv_head,
+                                         .head_dim = head_dim,
+                                         .window = window,
+                                         .cls = cls,
+                                         .dtype = dtype,
+                                         .k_off = c->block_bytes,
+                                         .v_off = c->block_bytes + half,
+                                         .head_bytes = head};
+    c->block_bytes += 2 * half;
+    c->window = window > c->window ? window : c->window;
     return g->n_kv++;
 }
 

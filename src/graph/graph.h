@@ -60,9 +60,17 @@ struct graph_weight {
     enum weight_use use;    /* EMBED and LINEAR may share one tensor: then one weight serves both (tied head) */
 };
 
-/* Where a layer's K and V lie inside one KV block of 64 positions. K: [n_kv][d][64], V: [n_kv][64][d], of `dtype`. */
+/* Layers whose K and V share blocks, because they need the same positions: class 0 sees all, class 1 the last `window`. */
+enum { GRAPH_KV_CLASSES = 2 };
+struct graph_kv_class {
+    int window;         /* widest of its layers; 0: all positions */
+    size_t block_bytes; /* one block of 64 positions, all layers of the class; 0: it has none */
+};
+
+/* Where a layer's K and V lie inside one block of its class. K: [n_kv][d][64], V: [n_kv][64][d], of `dtype`. */
 struct graph_kv_layer {
     int n_kv_head, head_dim, window;
+    int cls;          /* 0, or 1 with a window */
     enum dtype dtype; /* DT_F16, or DT_F32 */
     size_t k_off, v_off;
     size_t head_bytes; /* from one head's K (or V) to the next */
@@ -77,8 +85,8 @@ struct graph {
     size_t cap_node, cap_value, cap_weight, cap_kv;
     int logits; /* value id of the result */
     int n_vocab, n_ctx, n_rope;
-    size_t kv_block_bytes; /* one block of 64 positions, all layers */
-    int failed;            /* sticky error code: builders check once, in graph_check */
+    struct graph_kv_class kv_class[GRAPH_KV_CLASSES];
+    int failed; /* sticky error code: builders check once, in graph_check */
     char why[160];
 };
 
@@ -91,8 +99,8 @@ int graph_check(const struct graph *g, struct err *e); /* shapes, arities, ids; 
 
 /* One step's input: plain data, filled by the engine, read-only for everyone else. */
 struct batch_seq {
-    uint8_t *const *pages; /* pages[j]: KV block of positions 64j..64j+63; all that the step reads or writes are set */
-    size_t n_pages;
+    /* pages[c][j]: block of class c of positions 64j..64j+63; set where the step writes or a query of it sees a position */
+    uint8_t *const *pages[GRAPH_KV_CLASSES];
 };
 struct batch {
     const int32_t *token, *pos, *seq; /* [n_tok]; tokens of one sequence are adjacent, positions ascending */

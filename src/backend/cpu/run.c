@@ -124,7 +124,7 @@ static void run_attn_item(const struct run *r, const struct micro *m, const stru
             pos[n_q] = r->in->pos[t];
         }
     struct attn_args a = {.q = q, .out = out, .pos = pos, .n_q = (size_t)n_q, .head_dim = d, .window = n->window};
-    a.pages = (const uint8_t *const *)r->in->seqs[r->in->seq[it->t0]].pages;
+    a.pages = (const uint8_t *const *)r->in->seqs[r->in->seq[it->t0]].pages[l->cls];
     a.k_off = l->k_off + (size_t)head * l->head_bytes;
     a.v_off = l->v_off + (size_t)head * l->head_bytes;
     a.scratch = scratch + CPU_QUERY_ROWS * 32;

@@ -168,6 +168,11 @@ static struct graph *build(const struct op_case *c)
     return g;
 }
 
+static size_t block_bytes(const struct graph *g) /* of either class: these graphs have one layer */
+{
+    return g->kv_class[0].block_bytes + g->kv_class[1].block_bytes + 64;
+}
+
 /* Runs TOK positions of one sequence in steps of `chunk`. */
 static void run(const struct graph *g, unsigned mask, int threads, int chunk, float *logits)
 {
@@ -185,8 +190,9 @@ static void run(const struct graph *g, unsigned mask, int threads, int chunk, fl
         fprintf(stderr, "%s\n", e.msg);
         exit(1);
     }
+    size_t block = block_bytes(g);
     for (int i = 0; i < (TOK + 63) / 64; i++)
-        pages[i] = memset(aligned_alloc(64, g->kv_block_bytes + 64), 0xff, g->kv_block_bytes + 64);
+        pages[i] = memset(aligned_alloc(64, block), 0xff, block);
     for (int at = 0; at < TOK; at += chunk) {
         int32_t token[CHUNK], pos[CHUNK], seq[CHUNK] = {0}, wanted[CHUNK];
         int n = TOK - at < chunk ? TOK - at : chunk;
@@ -195,7 +201,7 @@ static void run(const struct graph *g, unsigned mask, int threads, int chunk, fl
             pos[i] = at + i;
             wanted[i] = i;
         }
-        struct batch_seq s = {pages, (TOK + 63) / 64};
+        struct batch_seq s = {{pages, pages}};
         struct batch in = {.token = token,
                            .pos = pos,
                            .seq = seq,
@@ -317,10 +323,10 @@ static void test_refusals(void)
     CHECK_INT(backend_plan(b, g, w, 0, 1, o, &p, &e), ERR_RANGE);
     CHECK_INT(backend_plan(b, g, w, 2, 1, o, &p, &e), 0);
     CHECK_INT(ledger_held(o), backend_weights_bytes(b, g) + backend_plan_bytes(b, g, 2, 1));
-    uint8_t *page = aligned_alloc(64, g->kv_block_bytes + 64);
+    uint8_t *page = aligned_alloc(64, block_bytes(g));
     float logits[VOCAB];
     int32_t token[3] = {1, VOCAB, 2}, pos[3] = {0, 1, 2}, seq[3] = {0}, wanted[1] = {0};
-    struct batch_seq s = {&page, 1};
+    struct batch_seq s = {{&page, &page}};
     struct batch in = {
         .token = token, .pos = pos, .seq = seq, .n_tok = 3, .seqs = &s, .n_seq = 1, .wanted = wanted, .n_wanted = 1};
     CHECK_INT(backend_run(b, p, &in, logits, &e), ERR_RANGE); /* more than planned */

@@ -22,7 +22,7 @@ static size_t block_bytes(const struct rig *rig)
     struct err e;
     if (model_build(engine_model_file(rig->model), engine_model_info(rig->model), 0, &g, &e) < 0)
         return 0;
-    size_t n = g->kv_block_bytes;
+    size_t n = g->kv_class[0].block_bytes;
     graph_free(g);
     return n;
 }

@@ -52,20 +52,20 @@ static void shortest_prompt_first_until_age(void)
 static void admission_in_order(void)
 {
     struct sched_seq s[3] = {seq(0, 100, false), seq(1, 100, false), seq(2, 100, false)};
-    s[0].pages_admit = 4;
-    s[1].pages_admit = 10;
-    s[2].pages_admit = 1;
+    s[0].kv_admit = 4;
+    s[1].kv_admit = 10;
+    s[2].kv_admit = 1;
     CHECK_INT(sched_admit(s, 3, 8, 16, -1), 1); /* the second does not fit, the third may not pass it */
     CHECK(s[0].admitted && !s[1].admitted && !s[2].admitted);
     CHECK_INT(sched_admit(s, 3, 13, 16, -1), 0); /* what the first still needs is not free */
-    s[0].pages_held = 4;
+    s[0].kv_held = 4;
     CHECK_INT(sched_admit(s, 3, 13, 16, -1), 2);
 }
 
 static void oldest_is_admitted_without_memory(void)
 {
     struct sched_seq s[2] = {seq(7, 100, false), seq(3, 100, false)};
-    s[0].pages_admit = s[1].pages_admit = 5;
+    s[0].kv_admit = s[1].kv_admit = 5;
     CHECK_INT(sched_admit(s, 2, 0, 16, 1), 1);
     CHECK(s[1].admitted && !s[0].admitted);
 }
@@ -111,7 +111,7 @@ static void nobody_starves(void)
         uint64_t r = (uint64_t)(rng_uniform(1, 0, step) * 1e6);
         if (n < N && r % 100 < 12) {
             s[n] = (struct sched_seq){
-                .order = order++, .served = step, .todo = 1 + (int)(r % 7 == 0 ? 3000 : r % 300), .pages_admit = 1};
+                .order = order++, .served = step, .todo = 1 + (int)(r % 7 == 0 ? 3000 : r % 300), .kv_admit = 1};
             left[n] = 1 + (int)(r % 40);
             born[n++] = step;
         }

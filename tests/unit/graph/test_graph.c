@@ -111,8 +111,15 @@ static void test_kv_layout(void)
     CHECK_INT(graph_add_kv(g, 2, 64, 0, DT_F16), 0);
     CHECK_INT(graph_add_kv(g, 1, 128, 512, DT_F32), 1);
     CHECK_INT(g->kv[0].v_off - g->kv[0].k_off, 2 * 64 * 64 * 2);
-    CHECK_INT(g->kv[1].k_off, 2 * 2 * 64 * 64 * 2);
-    CHECK_INT(g->kv_block_bytes, 2 * 2 * 64 * 64 * 2 + 2 * 128 * 64 * 4);
+    CHECK_INT(graph_add_kv(g, 2, 64, 0, DT_F16), 2);
+    CHECK_INT(g->kv[2].k_off, 2 * 2 * 64 * 64 * 2);
+    CHECK_INT(g->kv[1].k_off, 0); /* a layer with a window begins the other class's block */
+    CHECK(g->kv[0].cls == 0 && g->kv[1].cls == 1 && g->kv[2].cls == 0);
+    CHECK_INT(g->kv_class[0].block_bytes, 2 * 2 * 2 * 64 * 64 * 2);
+    CHECK_INT(g->kv_class[0].window, 0);
+    CHECK_INT(g->kv_class[1].block_bytes, 2 * 128 * 64 * 4);
+    CHECK_INT(graph_add_kv(g, 1, 64, 1024, DT_F16), 3);
+    CHECK_INT(g->kv_class[1].window, 1024);
     graph_free(g);
 }
 

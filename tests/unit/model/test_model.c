@@ -31,7 +31,8 @@ static void test_every_family(void)
             if (strcmp(info.family, model_family_name(i)) == 0) {
                 seen = true;
                 CHECK_INT(model_build(f, &info, 0, &g, &e), 0);
-                CHECK(g && g->n_kv == info.n_layer && g->n_vocab == info.n_vocab && g->kv_block_bytes > 0);
+                CHECK(g && g->n_kv == info.n_layer && g->n_vocab == info.n_vocab &&
+                      g->kv_class[0].block_bytes + g->kv_class[1].block_bytes > 0);
                 CHECK(info.n_params > 0 && info.quant[0]);
                 graph_free(g);
             }
