@@ -44,7 +44,7 @@ static const struct {
     {"linear." #T,                                                                                                     \
      offsetof(struct kernels, linear) + DT_##T * sizeof(struct linear_kernel) + offsetof(struct linear_kernel, mul)},
     LINEAR(F32) LINEAR(F16) LINEAR(BF16) LINEAR(Q4_0) LINEAR(Q4_1) LINEAR(Q5_0) LINEAR(Q5_1) LINEAR(Q8_0) LINEAR(Q4_K)
-        LINEAR(Q5_K) LINEAR(Q6_K){"act_quantize", offsetof(struct kernels, act_quantize)},
+        LINEAR(Q5_K) LINEAR(Q6_K) LINEAR(MXFP4) LINEAR(NVFP4){"act_quantize", offsetof(struct kernels, act_quantize)},
     {"attn", offsetof(struct kernels, attn)},
     {"kv_store", offsetof(struct kernels, kv_store)},
     {"rmsnorm", offsetof(struct kernels, rmsnorm)},

@@ -11,7 +11,7 @@
  * rounded to signed 8 bit per 32-group (f32 scale), or, `wide`, to 15 bit as two 8-bit planes. F32/F16/BF16 weights take f32
  * activations. Definition for quantised types, per output row and token, blocks b ascending:
  *     isum = sum q*x (exact integer);  acc = fmaf((float)isum * dw[b], dx[b], acc);  types with a minimum also
- *     acc = fmaf(mw[b], dx[b]*(float)sum(x), acc)   -- exact order, and Q6_K's two scales a block: kernel/ref/linear.c. */
+ *     acc = fmaf(mw[b], dx[b]*(float)sum(x), acc)   -- exact order, and two scales a block (Q6_K, NVFP4): kernel/ref/linear.c. */
 #ifndef HEARTH_KERNEL_H
 #define HEARTH_KERNEL_H
 #include "quant/quant.h"

@@ -1,13 +1,16 @@
 /* layout: inside kernel: the packed weights and activations that every level reads and writes. One place, no code path.
  *
- * Weights, quantised. A group is 16 rows. It is a sequence of units; a unit is one block of 32 k (simple formats) or eight
- * (super formats), and begins with a header of per-row numbers, row r at element r of each array:
+ * Weights, quantised. A group is 16 rows. It is a sequence of units; a unit is one block of 32 k (simple formats), two (NVFP4)
+ * or eight (super formats), and begins with a header of per-row numbers, row r at element r of each array:
  *     Q4_0 Q5_0 Q8_0   f16 d[16]                          Q4_1 Q5_1   f16 d[16], f16 m[16]
  *     Q4_K Q5_K        f16 d[16], f16 dmin[16], u8 s[12][16] (the file's twelve bytes, bits unchanged)
  *     Q6_K             f16 d[16], s8 s[16][16]
+ *     MXFP4            E8M0 e[16]                         NVFP4 (units of two blocks)   E4M3 s[4][16]; 0x7f, which means 0 in the file,
+ *                                                         is 0 here, and no byte has a sign: all are numbers now, up to 480
  * and then, block by block, the codes as planes of 64 bytes: 16 lanes of 4 bytes, lane = row, byte = one of 4 consecutive
  * k ("quad" j is k 4j..4j+3), which is what one 32-bit lane of a dot-product instruction eats:
- *     4 bits           4 planes: plane j holds quad j in the low nibbles and quad j+4 in the high ones
+ *     4 bits           4 planes: plane j holds quad j in the low nibbles and quad j+4 in the high ones; MXFP4's and NVFP4's
+ *                      codes name a number of LAYOUT_E2M1
  *     fifth bit        then 1 plane: bit j of a byte belongs to quad j
  *     bits 5 and 6     then 2 planes: plane p, bits 2s..2s+1 belong to quad 4p+s
  *     8 bits           8 planes, code + 128
@@ -27,24 +30,37 @@
 /* What the loops must know of a quantised format. */
 struct kernel_format {
     enum dtype dtype;
-    int bits;     /* 4, 5, 6 or 8 */
-    int blocks;   /* blocks of 32 in a unit: 1, or 8 for the super formats */
-    int zero;     /* the code that means 0; 0 where there is a minimum */
+    int bits;   /* 4, 5, 6 or 8 */
+    int blocks; /* blocks of 32 in a unit: 1, 2 for NVFP4, 8 for the super formats */
+    int zero; /* the code that means 0; 0 where there is a minimum. E2M1: what a level adds to make its numbers positive */
     bool minimum; /* w = d q + m */
     int header;   /* bytes before the planes of a unit */
+    bool e2m1;    /* codes are E2M1 */
+    bool halves;  /* a scale for each 16 of a block */
 };
 
 /* clang-format off */
 static const struct kernel_format
-    FORMAT_Q4_0 = {DT_Q4_0, 4, 1,   8, false,  32},
-    FORMAT_Q4_1 = {DT_Q4_1, 4, 1,   0, true,   64},
-    FORMAT_Q5_0 = {DT_Q5_0, 5, 1,  16, false,  32},
-    FORMAT_Q5_1 = {DT_Q5_1, 5, 1,   0, true,   64},
-    FORMAT_Q8_0 = {DT_Q8_0, 8, 1, 128, false,  32},
-    FORMAT_Q4_K = {DT_Q4_K, 4, 8,   0, true,  256},
-    FORMAT_Q5_K = {DT_Q5_K, 5, 8,   0, true,  256},
-    FORMAT_Q6_K = {DT_Q6_K, 6, 8,  32, false, 288};
+    FORMAT_Q4_0  = {DT_Q4_0,  4, 1,   8, false,  32, false, false},
+    FORMAT_Q4_1  = {DT_Q4_1,  4, 1,   0, true,   64, false, false},
+    FORMAT_Q5_0  = {DT_Q5_0,  5, 1,  16, false,  32, false, false},
+    FORMAT_Q5_1  = {DT_Q5_1,  5, 1,   0, true,   64, false, false},
+    FORMAT_Q8_0  = {DT_Q8_0,  8, 1, 128, false,  32, false, false},
+    FORMAT_Q4_K  = {DT_Q4_K,  4, 8,   0, true,  256, false, false},
+    FORMAT_Q5_K  = {DT_Q5_K,  5, 8,   0, true,  256, false, false},
+    FORMAT_Q6_K  = {DT_Q6_K,  6, 8,  32, false, 288, false, true},
+    FORMAT_MXFP4 = {DT_MXFP4, 4, 1,  16, false,  16, true,  false},
+    FORMAT_NVFP4 = {DT_NVFP4, 4, 2,  32, false,  64, true,  true};
 /* clang-format on */
+
+/* Half the number that a scale byte of NVFP4 means here. */
+static inline float layout_e4m3(uint8_t b)
+{
+    return b < 8 ? (float)b * 0x1p-10f : (float)(8 + (b & 7)) * (float)(1 << (b >> 3)) * 0x1p-11f;
+}
+
+/* Twice the numbers of E2M1. */
+static const int8_t LAYOUT_E2M1[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 static inline size_t layout_block_bytes(const struct kernel_format *f)
 {

@@ -98,8 +98,9 @@ static void model_read_quant(const struct model_file *f, struct model_info *out)
     static const struct {
         uint32_t id;
         const char *name;
-    } mixes[] = {{0, "F32"},     {1, "F16"},     {2, "Q4_0"},    {3, "Q4_1"},    {7, "Q8_0"},  {8, "Q5_0"}, {9, "Q5_1"},
-                 {14, "Q4_K_S"}, {15, "Q4_K_M"}, {16, "Q5_K_S"}, {17, "Q5_K_M"}, {18, "Q6_K"}, {32, "BF16"}};
+    } mixes[] = {{0, "F32"},     {1, "F16"},   {2, "Q4_0"},    {3, "Q4_1"},    {7, "Q8_0"},
+                 {8, "Q5_0"},    {9, "Q5_1"},  {14, "Q4_K_S"}, {15, "Q4_K_M"}, {16, "Q5_K_S"},
+                 {17, "Q5_K_M"}, {18, "Q6_K"}, {32, "BF16"},   {38, "MXFP4"},  {39, "NVFP4"}};
     uint32_t type = 0;
     if (file_get_u32(f, "general.file_type", &type, NULL) == 0)
         for (size_t i = 0; i < sizeof mixes / sizeof mixes[0]; i++)

@@ -31,6 +31,10 @@ void q5_k_decode(float *dst, const void *src, size_t n);
 void q5_k_encode(void *dst, const float *src, size_t n);
 void q6_k_decode(float *dst, const void *src, size_t n);
 void q6_k_encode(void *dst, const float *src, size_t n);
+void mxfp4_decode(float *dst, const void *src, size_t n);
+void mxfp4_encode(void *dst, const float *src, size_t n);
+void nvfp4_decode(float *dst, const void *src, size_t n);
+void nvfp4_encode(void *dst, const float *src, size_t n);
 void f8_e4m3_decode(float *dst, const void *src, size_t n);
 void f8_e4m3_encode(void *dst, const float *src, size_t n);
 

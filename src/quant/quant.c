@@ -1,5 +1,5 @@
 /* quant: the dtype table and the scalar codecs. Owns the answer to "what number do these bytes mean"; knows nothing of
- * matrices, packing or speed. The block formats themselves are in q_simple.c (32 wide) and q_super.c (256 wide), the smallest floats in q_fp.c. */
+ * matrices, packing or speed. The block formats themselves are in q_simple.c (32 wide) and q_super.c (256 wide), the smallest floats and their blocks in q_fp.c. */
 #include "quant/quant.h"
 #include "quant/q_blocks.h"
 #include <string.h>
@@ -111,6 +111,8 @@ static const struct dtype_info TABLE[DT_COUNT] = {
     [DT_Q4_K] = {"Q4_K", 12, 256, 144, q4_k_decode, q4_k_encode},
     [DT_Q5_K] = {"Q5_K", 13, 256, 176, q5_k_decode, q5_k_encode},
     [DT_Q6_K] = {"Q6_K", 14, 256, 210, q6_k_decode, q6_k_encode},
+    [DT_MXFP4] = {"MXFP4", 39, 32, 17, mxfp4_decode, mxfp4_encode},
+    [DT_NVFP4] = {"NVFP4", 40, 64, 36, nvfp4_decode, nvfp4_encode},
     [DT_F8_E4M3] = {"F8_E4M3", DTYPE_NO_GGUF, 1, 1, f8_e4m3_decode, f8_e4m3_encode},
 };
 /* clang-format on */

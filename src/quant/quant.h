@@ -19,6 +19,8 @@ enum dtype {
     DT_Q4_K,
     DT_Q5_K,
     DT_Q6_K,
+    DT_MXFP4,
+    DT_NVFP4,
     DT_F8_E4M3, /* only inside the program (KV caches): no file type and no linear kernel */
     DT_COUNT
 };
@@ -52,5 +54,9 @@ uint8_t f32_to_e4m3(float f);    /* saturates, infinities too */
 float e2m1_to_f32(uint8_t code); /* FP4, the low four bits */
 uint8_t f32_to_e2m1(float f);    /* saturates at 6; keeps the sign, of zero too; a NaN gives zero */
 float e8m0_to_f32(uint8_t b);    /* 2^(b-127); 0xff is NaN */
+
+/* Half of a block's scale as the decoders of MXFP4 and NVFP4 take it: beside it, codes are integers (twice their value). */
+float e8m0_half(uint8_t b);
+float e4m3_half(uint8_t b);
 
 #endif

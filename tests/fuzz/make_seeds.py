@@ -43,7 +43,7 @@ def seeds():
     yield "valid_align64", small(3, 64).bytes()
     yield "valid_types", every_type().bytes()
     yield "valid_empty", Gguf().bytes()
-    for dtype, k, size in (("Q4_K", 256, 144), ("Q6_K", 256, 210), ("Q5_1", 32, 24), ("BF16", 3, 6)):
+    for dtype, k, size in (("Q4_K", 256, 144), ("Q6_K", 256, 210), ("Q5_1", 32, 24), ("BF16", 3, 6), ("MXFP4", 32, 17), ("NVFP4", 64, 36)):
         g = Gguf()
         g.tensor("t", (k, 1, 1, 1), dtype, bytes(size))
         yield "valid_" + dtype.lower(), g.bytes()

@@ -17,7 +17,7 @@ static const struct {
 } CHECKS[] = {
 #define LINEAR(T) {"linear." #T, check_linear, DT_##T},
     LINEAR(F32) LINEAR(F16) LINEAR(BF16) LINEAR(Q4_0) LINEAR(Q4_1) LINEAR(Q5_0) LINEAR(Q5_1) LINEAR(Q8_0) LINEAR(Q4_K)
-        LINEAR(Q5_K) LINEAR(Q6_K){"act_quantize", check_act, 0},
+        LINEAR(Q5_K) LINEAR(Q6_K) LINEAR(MXFP4) LINEAR(NVFP4){"act_quantize", check_act, 0},
     {"attn", check_attn, 0},
     {"kv_store", check_kv_store, 0},
     {"rmsnorm", check_rows, 0},

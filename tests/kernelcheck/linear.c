@@ -34,6 +34,8 @@ static void fill_weights(struct random *r, uint8_t *p, enum dtype t, size_t n, i
         }
         for (size_t i = 0; i < d->bytes; i++)
             p[i] = extreme ? BYTES[extreme] : (uint8_t)random_u32(r);
+        if (t == DT_MXFP4 && !extreme && random_below(r, 20)) /* else any, so mostly far from 1 */
+            p[0] = (uint8_t)random_in(r, 100, 135);
         for (int h = 0; h < HALVES[t].n; h++)
             put_half(p + HALVES[t].at[h],
                      random_below(r, 20) == 0 ? 0x1p-24f * (float)random_below(r, 50) : random_gauss(r) * 0.1f);

@@ -17,8 +17,10 @@ PACK = {U8: "B", I8: "b", U16: "H", I16: "h", U32: "I", I32: "i", F32: "f", BOOL
 DTYPES = {
     "F32": (0, 1, 4), "F16": (1, 1, 2), "BF16": (30, 1, 2), "Q4_0": (2, 32, 18), "Q4_1": (3, 32, 20), "Q5_0": (6, 32, 22),
     "Q5_1": (7, 32, 24), "Q8_0": (8, 32, 34), "Q4_K": (12, 256, 144), "Q5_K": (13, 256, 176), "Q6_K": (14, 256, 210),
+    "MXFP4": (39, 32, 17), "NVFP4": (40, 64, 36),
 }
-FILE_TYPE = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q4_K": 15, "Q5_K": 17, "Q6_K": 18, "BF16": 32}
+FILE_TYPE = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q4_K": 15, "Q5_K": 17, "Q6_K": 18, "BF16": 32,
+             "MXFP4": 38, "NVFP4": 39}
 FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}  # for rows that are no multiple of 256, as quantisers do
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
@@ -130,7 +132,38 @@ def block_random_k(kind):
     return block
 
 
+E2M1 = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
+
+
+def e2m1(v):
+    """The nearest code; of two as near, the smaller magnitude."""
+    return min(range(8), key=lambda c: abs(E2M1[c] - abs(v))) | (8 if v < 0 else 0)
+
+
+def e4m3(code):
+    return (8 + (code & 7)) * 2.0 ** ((code >> 3) - 10) if code >= 8 else code * 2.0 ** -9
+
+
+def block_mxfp4(x, _):
+    e = 0
+    while e < 254 and max(map(abs, x)) >= 8 * 2.0 ** (e - 127):
+        e += 1
+    return bytes([e]) + nibbles([e2m1(v / 2.0 ** (e - 127)) for v in x])
+
+
+def block_nvfp4(x, _):
+    scales, codes = b"", b""
+    for i in range(0, 64, 16):
+        part = x[i:i + 16]
+        s = min(range(1, 127), key=lambda c: abs(e4m3(c) - max(map(abs, part)) / 6))
+        q = [e2m1(v / e4m3(s)) for v in part]
+        scales += bytes([s])
+        codes += bytes(q[j] | q[j + 8] << 4 for j in range(8))
+    return scales + codes
+
+
 ENCODE = {
+    "MXFP4": block_mxfp4, "NVFP4": block_nvfp4,
     "Q8_0": block_q8_0, "Q4_0": lambda x, _: block_symmetric(x, 4), "Q5_0": lambda x, _: block_symmetric(x, 5),
     "Q4_1": lambda x, _: block_affine(x, 4), "Q5_1": lambda x, _: block_affine(x, 5),
     "Q4_K": block_random_k("Q4_K"), "Q5_K": block_random_k("Q5_K"), "Q6_K": block_random_k("Q6_K"),

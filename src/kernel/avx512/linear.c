@@ -12,7 +12,7 @@ enum { STRIPE = 32 };
 
 struct block512 { /* one block of one group, ready to multiply */
     __m512i q[8];
-    __m512 d, m; /* Q6_K: scale of each half */
+    __m512 d, m; /* two scales a block: those of its halves */
 };
 
 /* Four activations for all lanes. */
@@ -23,9 +23,17 @@ AVX512_INLINE __m512i quad(const int8_t *p)
     return _mm512_set1_epi32(v);
 }
 
-AVX512_INLINE void load_codes(__m512i q[8], const uint8_t *p, int bits)
+/* The numbers of E2M1, zero added. */
+AVX512_INLINE __m512i e2m1_table(int zero)
 {
-    const __m512i low = _mm512_set1_epi8(15);
+    __m128i t = _mm_loadu_si128((const __m128i *)(const void *)LAYOUT_E2M1);
+    return _mm512_broadcast_i32x4(_mm_add_epi8(t, _mm_set1_epi8((char)zero)));
+}
+
+AVX512_INLINE void load_codes(__m512i q[8], const uint8_t *p, const struct kernel_format *f)
+{
+    const __m512i low = _mm512_set1_epi8(15), e2m1 = f->e2m1 ? e2m1_table(f->zero) : low;
+    const int bits = f->bits;
     if (bits == 8) {
         for (int j = 0; j < 8; j++)
             q[j] = _mm512_loadu_si512(p + 64 * j);
@@ -36,6 +44,8 @@ AVX512_INLINE void load_codes(__m512i q[8], const uint8_t *p, int bits)
         q[j] = _mm512_and_si512(z, low);
         q[j + 4] = _mm512_and_si512(_mm512_srli_epi16(z, 4), low);
     }
+    for (int j = 0; f->e2m1 && j < 8; j++)
+        q[j] = _mm512_shuffle_epi8(e2m1, q[j]);
     if (bits == 5) { /* bit j of the plane becomes bit 4 of quad j; 0xF8: a | (b & c) */
         __m512i h = _mm512_loadu_si512(p + 256), bit = _mm512_set1_epi8(16);
         for (int j = 0; j < 8; j++) {
@@ -82,6 +92,21 @@ AVX512_INLINE __m512 sbytes_ps(const uint8_t *p)
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
 }
 
+/* 2^(e - 128) of 16 bytes e. Below 2 it is subnormal, and the second number the greater. */
+AVX512_INLINE __m512 e8m0_ps(const uint8_t *p)
+{
+    __m512i e = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)), one = _mm512_set1_epi32(1);
+    return _mm512_castsi512_ps(_mm512_max_epi32(_mm512_slli_epi32(_mm512_sub_epi32(e, one), 23),
+                                                _mm512_slli_epi32(_mm512_add_epi32(e, one), 21)));
+}
+
+/* 16 of NVFP4's scales, halved: E4M3 moved by 7 is an f16 that is 2^8 too small. */
+AVX512_INLINE __m512 e4m3_ps(const uint8_t *p)
+{
+    __m256i v = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p));
+    return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_slli_epi16(v, 7)), _mm512_set1_ps(0x1p7f));
+}
+
 /* Header numbers of a unit, then of each of its blocks. */
 struct unit512 {
     __m512 d, m;
@@ -90,6 +115,8 @@ struct unit512 {
 
 AVX512_INLINE void load_unit(struct unit512 *u, const uint8_t *head, const struct kernel_format *f)
 {
+    if (f->e2m1) /* their scales belong to one block */
+        return;
     u->d = load_half(head);
     if (f->minimum)
         u->m = load_half(head + 32);
@@ -102,8 +129,14 @@ AVX512_INLINE void load_unit(struct unit512 *u, const uint8_t *head, const struc
 AVX512_INLINE void load_block(struct block512 *w, const struct unit512 *u, const uint8_t *head, int b,
                               const struct kernel_format *f)
 {
-    w->d = u->d;
-    w->m = u->m;
+    if (f->e2m1) {
+        w->d = f->halves ? e4m3_ps(head + 32 * b) : e8m0_ps(head);
+        if (f->halves)
+            w->m = e4m3_ps(head + 32 * b + 16);
+    } else {
+        w->d = u->d;
+        w->m = u->m;
+    }
     if (f->dtype == DT_Q6_K) {
         w->d = _mm512_mul_ps(u->d, sbytes_ps(head + 32 + 32 * b));
         w->m = _mm512_mul_ps(u->d, sbytes_ps(head + 48 + 32 * b));
@@ -111,7 +144,7 @@ AVX512_INLINE void load_block(struct block512 *w, const struct unit512 *u, const
         w->d = _mm512_mul_ps(u->d, bytes_ps(u->s + 16 * b));
         w->m = _mm512_mul_ps(u->m, bytes_ps(u->s + 128 + 16 * b));
     }
-    load_codes(w->q, head + f->header + (size_t)b * layout_block_bytes(f), f->bits);
+    load_codes(w->q, head + f->header + (size_t)b * layout_block_bytes(f), f);
 }
 
 /* Start value of a chain: what the zero point subtracts (layout.h: n8 = -8 sum). */
@@ -141,7 +174,7 @@ AVX512_INLINE void sums(__m512i *s, const struct block512 *w, const struct act_b
             s[i] = _mm512_dpbusd_epi32(s[i], w->q[j], quad(a->lo + 32 * (t + (size_t)i) + 4 * j));
 }
 
-/* Half h (quads 4h..4h+3) of Q6_K, zero point taken off. */
+/* Half h (quads 4h..4h+3) of a block with two scales, zero point taken off. */
 AVX512_INLINE void half_sums(__m512i *s, const struct block512 *w, const struct act_block *a, size_t t, int n, int h,
                              bool wide)
 {
@@ -165,7 +198,7 @@ AVX512_INLINE void step(__m512 *acc, const struct block512 *w, const struct act_
 {
     __m512i s[8], s1[8];
     __m512 p[8];
-    if (f->dtype == DT_Q6_K) {
+    if (f->halves) {
         half_sums(s, w, a, t, n, 0, wide);
         half_sums(s1, w, a, t, n, 1, wide);
     } else {
@@ -173,7 +206,7 @@ AVX512_INLINE void step(__m512 *acc, const struct block512 *w, const struct act_
     }
     for (int i = 0; i < n; i++) {
         p[i] = _mm512_mul_ps(_mm512_cvtepi32_ps(s[i]), w->d);
-        if (f->dtype == DT_Q6_K)
+        if (f->halves)
             p[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s1[i]), w->m, p[i]);
         acc[i] = _mm512_fmadd_ps(p[i], _mm512_set1_ps(a->dx[t + (size_t)i]), acc[i]);
         if (f->minimum)
@@ -278,7 +311,7 @@ AVX512_INLINE void mul(const struct linear_args *a, const struct kernel_format *
     }
 }
 
-#define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
+#define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K) X(MXFP4) X(NVFP4)
 #define DEFINE(T)                                                                                                      \
     static void mul_##T(const struct linear_args *a)                                                                   \
     {                                                                                                                  \

@@ -9,12 +9,14 @@ enum { STRIPE = 32 };
 
 struct quarter { /* one block of four rows, ready to multiply */
     int8x16_t q[8];
-    float32x4_t d, m; /* Q6_K: scale of each half */
+    float32x4_t d, m; /* two scales a block: those of its halves */
 };
 
 /* p: the block's planes, already moved to this quarter's 16 bytes of each. */
-NEON_INLINE void load_codes(int8x16_t q[8], const uint8_t *p, int bits)
+NEON_INLINE void load_codes(int8x16_t q[8], const uint8_t *p, const struct kernel_format *f)
 {
+    const int8x16_t e2m1 = vaddq_s8(vld1q_s8(LAYOUT_E2M1), vdupq_n_s8((int8_t)f->zero));
+    const int bits = f->bits;
     const uint8x16_t low = vdupq_n_u8(15);
     if (bits == 8) {
         for (int j = 0; j < 8; j++)
@@ -31,7 +33,7 @@ NEON_INLINE void load_codes(int8x16_t q[8], const uint8_t *p, int bits)
             uint8x16_t h = vshlq_u8(vld1q_u8(p + 256 + 64 * (j / 4)), vdupq_n_s8((int8_t)(4 - 2 * (j % 4))));
             c = vorrq_u8(c, vandq_u8(h, vdupq_n_u8(48)));
         }
-        q[j] = vreinterpretq_s8_u8(c);
+        q[j] = f->e2m1 ? vqtbl1q_s8(e2m1, c) : vreinterpretq_s8_u8(c);
     }
 }
 
@@ -44,6 +46,15 @@ NEON_INLINE float32x4_t load_half(const uint8_t *p)
 NEON_INLINE void load_scales(struct quarter *w, const uint8_t *head, int b, int r, const struct kernel_format *f)
 {
     float d[4], m[4];
+    if (f->e2m1) {
+        for (int i = 0; i < 4; i++) {
+            d[i] = f->halves ? layout_e4m3(head[32 * b + r + i]) : e8m0_half(head[r + i]);
+            m[i] = f->halves ? layout_e4m3(head[32 * b + 16 + r + i]) : 0.0f;
+        }
+        w->d = vld1q_f32(d);
+        w->m = vld1q_f32(m);
+        return;
+    }
     w->d = load_half(head + 2 * r);
     w->m = f->minimum ? load_half(head + 32 + 2 * r) : vdupq_n_f32(0);
     if (f->blocks == 1)
@@ -91,7 +102,7 @@ NEON_INLINE float32x4_t step(float32x4_t acc, const struct quarter *w, const str
                              const struct kernel_format *f, bool wide)
 {
     float32x4_t p;
-    if (f->dtype == DT_Q6_K)
+    if (f->halves)
         p = vfmaq_f32(vmulq_f32(total(w, a, t, 0, 1, a->n0[t], wide), w->d), total(w, a, t, 1, 2, a->n1[t], wide),
                       w->m);
     else
@@ -121,7 +132,7 @@ NEON_INLINE void stripe(const struct linear_args *a, size_t g, size_t ta, size_t
         for (int r = 0; r < 16; r += 4) {
             struct quarter w;
             load_scales(&w, head, own, r, f);
-            load_codes(w.q, head + f->header + (size_t)own * layout_block_bytes(f) + 4 * r, f->bits);
+            load_codes(w.q, head + f->header + (size_t)own * layout_block_bytes(f) + 4 * r, f);
             for (size_t t = ta; t < tb; t++) {
                 const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
                 struct act_block x = layout_act(tile, layout_tile_width(a->n_tok, t), b, wide);
@@ -144,7 +155,7 @@ NEON_INLINE void mul(const struct linear_args *a, const struct kernel_format *f,
     }
 }
 
-#define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
+#define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K) X(MXFP4) X(NVFP4)
 #define DEFINE(T)                                                                                                      \
     static void mul_##T(const struct linear_args *a)                                                                   \
     {                                                                                                                  \

@@ -5,9 +5,13 @@
  *     acc  = fmaf(mw, xs, acc)                     formats with a minimum: w = dw q + mw; xs = dx * sum(x), in the activation
  *
  * dw and mw are f16 times an integer of at most 8 bits: exact in f32, so no level can round them differently. |isum| is at most
- * 255 * 32 * 16256 < 2^31. Q6_K has a scale per 16, so a sum i_h and a scale d_h per half h:
+ * 255 * 32 * 16256 < 2^31. MXFP4 and NVFP4 are such formats, too: q - zero is twice a number of E2M1, dw half the scale. Q6_K and
+ * NVFP4 have a scale per 16, so a sum i_h and a scale d_h per half h:
  *
  *     acc  = fmaf(fmaf((float)i_1, d_1, (float)i_0 * d_0), dx, acc)
+ *
+ * With 8-bit activations NVFP4's |i_h| is at most 16 * 12 * 127 = 24384 and d_h has four bits, so the inner expression is the exact
+ * sum, rounded once: levels may add integers instead (i_h times the scale in units of the least) and round that.
  *
  * Float weights: acc = fmaf(w, x, acc), k ascending. The bias is added last. */
 #include "kernel/ref/ref.h"
@@ -15,7 +19,7 @@
 #include <string.h>
 
 struct unit_scales {          /* of one unit of one group */
-    float d[8][16], m[8][16]; /* Q6_K: m is the second half's scale */
+    float d[8][16], m[8][16]; /* formats with two scales a block: m is the second half's scale */
 };
 
 static float half_at(const uint8_t *p, size_t i)
@@ -27,7 +31,12 @@ static float half_at(const uint8_t *p, size_t i)
 
 static void read_scales(struct unit_scales *u, const uint8_t *head, const struct kernel_format *f)
 {
-    for (size_t r = 0; r < 16; r++) {
+    for (size_t r = 0; r < 16 && f->e2m1; r++)
+        for (size_t b = 0; b < (size_t)f->blocks; b++) {
+            u->d[b][r] = f->halves ? layout_e4m3(head[32 * b + r]) : e8m0_half(head[r]);
+            u->m[b][r] = f->halves ? layout_e4m3(head[32 * b + 16 + r]) : 0.0f;
+        }
+    for (size_t r = 0; r < 16 && !f->e2m1; r++) {
         float d = half_at(head, r), m = f->minimum ? half_at(head + 32, r) : 0.0f;
         const uint8_t *s = head + 64 + r;
         for (int b = 0; b < f->blocks; b++) {
@@ -47,8 +56,9 @@ static void read_scales(struct unit_scales *u, const uint8_t *head, const struct
 }
 
 /* The 32 codes of every row of a block: q[row][k]. */
-static void read_codes(uint8_t q[16][32], const uint8_t *planes, int bits)
+static void read_codes(uint8_t q[16][32], const uint8_t *planes, const struct kernel_format *f)
 {
+    int bits = f->bits;
     for (int r = 0; r < 16; r++)
         for (int i = 0; i < 32; i++) {
             int j = i / 4, at = 4 * r + i % 4;
@@ -57,7 +67,7 @@ static void read_codes(uint8_t q[16][32], const uint8_t *planes, int bits)
                 v |= (planes[256 + at] >> j & 1) << 4;
             if (bits == 6)
                 v |= (planes[256 + 64 * (j / 4) + at] >> (2 * (j % 4)) & 3) << 4;
-            q[r][i] = (uint8_t)v;
+            q[r][i] = (uint8_t)(f->e2m1 ? LAYOUT_E2M1[v] + f->zero : v);
         }
 }
 
@@ -78,8 +88,8 @@ static void block_mul(float *acc, uint8_t q[16][32], const struct unit_scales *u
     const int8_t *hi = a->hi + 32 * t, *lo = a->lo + 32 * t;
     for (size_t r = 0; r < 16; r++) {
         int32_t c0 = dot16(q[r], hi, lo, wide), c1 = dot16(q[r] + 16, hi + 16, lo + 16, wide);
-        float p = f->dtype == DT_Q6_K ? fmaf((float)(c1 + a->n1[t]), u->m[b][r], (float)(c0 + a->n0[t]) * u->d[b][r])
-                                      : (float)(c0 + c1 + f->zero / 8 * a->n8[t]) * u->d[b][r];
+        float p = f->halves ? fmaf((float)(c1 + a->n1[t]), u->m[b][r], (float)(c0 + a->n0[t]) * u->d[b][r])
+                            : (float)(c0 + c1 + f->zero / 8 * a->n8[t]) * u->d[b][r];
         acc[r] = fmaf(p, a->dx[t], acc[r]);
         if (f->minimum)
             acc[r] = fmaf(u->m[b][r], a->xs[t], acc[r]);
@@ -106,7 +116,7 @@ static void group_mul(const struct linear_args *a, size_t g, size_t ta, size_t t
         read_scales(&s, w, f);
         for (int b = 0; b < f->blocks; b++) {
             uint8_t q[16][32];
-            read_codes(q, w + f->header + (size_t)b * layout_block_bytes(f), f->bits);
+            read_codes(q, w + f->header + (size_t)b * layout_block_bytes(f), f);
             struct act_block x = layout_act(tile, width, u * (size_t)f->blocks + (size_t)b, a->wide);
             for (size_t t = ta; t < tb; t++)
                 block_mul(acc[t % 8], q, &s, b, &x, t % 8, f, a->wide);
@@ -150,7 +160,7 @@ static size_t linear_scratch(size_t k, size_t n_tok)
     return 64;
 }
 
-#define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
+#define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K) X(MXFP4) X(NVFP4)
 #define DEFINE(T)                                                                                                      \
     static void mul_##T(const struct linear_args *a)                                                                   \
     {                                                                                                                  \

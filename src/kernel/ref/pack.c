@@ -23,10 +23,23 @@ static uint32_t spread4(uint32_t v)
     return ((v & 15u) * 0x00204081u & 0x01010101u) << 4;
 }
 
+/* NVFP4: half h of block b is eight bytes of the file, byte j = element j | element j+8 << 4. */
+static void codes_nvfp4(uint32_t c[8], const uint8_t *p, int b)
+{
+    for (int h = 0; h < 2; h++)
+        for (int j = 0; j < 2; j++) {
+            uint32_t v = load32(p + 4 + 16 * b + 8 * h + 4 * j);
+            c[4 * h + j] = v & 0x0f0f0f0fu;
+            c[4 * h + j + 2] = v >> 4 & 0x0f0f0f0fu;
+        }
+}
+
 /* The 32 codes of block b of an encoded row, as eight quads. */
 static void codes_simple(uint32_t c[8], const uint8_t *p, enum dtype t)
 {
-    const uint8_t *qs = p + (t == DT_Q4_0 || t == DT_Q8_0 ? 2 : t == DT_Q4_1 ? 4 : t == DT_Q5_0 ? 6 : 8);
+    static const uint8_t before[DT_COUNT] = {
+        [DT_Q4_0] = 2, [DT_Q4_1] = 4, [DT_Q5_0] = 6, [DT_Q5_1] = 8, [DT_Q8_0] = 2, [DT_MXFP4] = 1};
+    const uint8_t *qs = p + before[t];
     if (t == DT_Q8_0) {
         for (int j = 0; j < 8; j++)
             c[j] = load32(qs + 4 * j) ^ 0x80808080u;
@@ -92,6 +105,15 @@ static void put_header(uint8_t *dst, size_t row, const uint8_t *p, const struct 
             dst[32 + 16 * i + row] = p[192 + i];
         return;
     }
+    if (f->dtype == DT_MXFP4) {
+        dst[row] = p[0];
+        return;
+    }
+    if (f->dtype == DT_NVFP4) {
+        for (size_t s = 0; s < 4; s++)
+            dst[16 * s + row] = p[s] == 0x7f ? 0 : p[s] & 0x7f;
+        return;
+    }
     memcpy(dst + 2 * row, p, 2);
     if (f->minimum)
         memcpy(dst + 32 + 2 * row, p + 2, 2);
@@ -112,7 +134,9 @@ static inline void pack(void *dst, const void *src, size_t row_bytes, size_t n, 
             put_header(to, r, p, f);
             for (int b = 0; b < f->blocks; b++) {
                 uint32_t c[8];
-                if (f->blocks == 8)
+                if (f->dtype == DT_NVFP4)
+                    codes_nvfp4(c, p, b);
+                else if (f->blocks == 8)
                     codes_super(c, p, f->dtype, b);
                 else
                     codes_simple(c, p, f->dtype);
@@ -139,6 +163,11 @@ static int get_code(const uint8_t *planes, size_t row, size_t i, int bits)
 /* Scale (and minimum, to be added) of 16-element half h of block b of a unit, in the order of operations of dtype decode. */
 static void get_scale(const uint8_t *head, size_t row, int b, int h, const struct kernel_format *f, float *d, float *m)
 {
+    *m = 0.0f;
+    if (f->e2m1) {
+        *d = f->halves ? layout_e4m3(head[32 * b + 16 * h + (int)row]) : e8m0_half(head[row]);
+        return;
+    }
     *d = f16_to_f32(load16(head + 2 * row));
     *m = f->minimum ? f16_to_f32(load16(head + 32 + 2 * row)) : 0.0f;
     if (f->dtype == DT_Q6_K) {
@@ -164,7 +193,8 @@ static inline void unpack_row(float *dst, const void *w, size_t row, size_t k, c
         float d, m;
         get_scale(head, r, b, (int)(i / 16 % 2), f, &d, &m);
         for (size_t l = 0; l < 16; l++) {
-            float v = (float)(get_code(planes, r, i % 32 + l, f->bits) - f->zero) * d;
+            int q = get_code(planes, r, i % 32 + l, f->bits);
+            float v = (float)(f->e2m1 ? LAYOUT_E2M1[q] : q - f->zero) * d;
             dst[i + l] = f->minimum ? v + m : v;
         }
     }
@@ -220,7 +250,7 @@ static void unpack_bf16(float *dst, const void *w, size_t row, size_t k)
 }
 
 /* The table wants plain functions: one trio per format, each the generic code with its format known. */
-#define PACKED_FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
+#define PACKED_FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K) X(MXFP4) X(NVFP4)
 #define DEFINE(T)                                                                                                      \
     static size_t bytes_##T(size_t k)                                                                                  \
     {                                                                                                                  \

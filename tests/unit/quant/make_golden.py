@@ -10,6 +10,7 @@ TYPES = [
     ("F16", 2, 1, [0], 64), ("BF16", 2, 1, [], 64), ("Q4_0", 18, 32, [0], 4), ("Q4_1", 20, 32, [0, 2], 4),
     ("Q5_0", 22, 32, [0], 4), ("Q5_1", 24, 32, [0, 2], 4), ("Q8_0", 34, 32, [0], 4),
     ("Q4_K", 144, 256, [0, 2], 2), ("Q5_K", 176, 256, [0, 2], 2), ("Q6_K", 210, 256, [208], 2),
+    ("MXFP4", 17, 32, [], 6), ("NVFP4", 36, 64, [], 3),
 ]
 rng = np.random.default_rng(20261123)
 out = ["/* Made by make_golden.py from the gguf package's reference dequantisers. Do not edit. */",
@@ -21,6 +22,12 @@ for name, size, elems, halves, blocks in TYPES:
         raw[:, at:at + 2] = v.view(np.uint8).reshape(blocks, 2)
     if name == "BF16":
         raw[:, 1] &= 0xBF  # keeps clear of infinities
+    if name == "MXFP4":  # the ends of the scales' range; two are as any model has them
+        raw[:, 0] = [0, 1, 254, 255, 118, 121]
+        raw[4, 1:] = [0x10 * i + i for i in range(16)]
+    if name == "NVFP4":  # subnormal, greatest, and what is no number
+        raw[0, :4] = [0x00, 0x07, 0x7e, 0x7f]
+        raw[1, :4] = [0x80, 0x01, 0x08, 0xff]
     want = quants.dequantize(raw.reshape(-1), T[name]).astype(np.float32).view(np.uint32).reshape(-1)
     assert len(want) == blocks * elems
     src = ",".join(str(b) for b in raw.reshape(-1))

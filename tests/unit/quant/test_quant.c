@@ -169,8 +169,8 @@ static void table_is_complete(void)
     }
     enum dtype t;
     struct err e;
-    CHECK_INT(dtype_from_gguf(39, &t, &e), ERR_UNSUPPORTED);
-    CHECK(strstr(e.msg, "39") != NULL);
+    CHECK_INT(dtype_from_gguf(41, &t, &e), ERR_UNSUPPORTED);
+    CHECK(strstr(e.msg, "41") != NULL);
     CHECK(dtype_from_name("Q9_9", &t) < 0);
 }
 
@@ -191,9 +191,9 @@ static void row_bytes_refuse_nonsense(void)
 static void encode_is_close(void)
 {
     static const double limit[DT_COUNT] = {
-        [DT_F32] = 0,      [DT_F16] = 3e-4,   [DT_BF16] = 3e-3,  [DT_Q4_0] = 0.1,
-        [DT_Q4_1] = 0.1,   [DT_Q5_0] = 0.05,  [DT_Q5_1] = 0.05,  [DT_Q8_0] = 0.007,
-        [DT_Q4_K] = 0.085, [DT_Q5_K] = 0.042, [DT_Q6_K] = 0.022, [DT_F8_E4M3] = 0.03};
+        [DT_F32] = 0,      [DT_F16] = 3e-4,    [DT_BF16] = 3e-3,  [DT_Q4_0] = 0.1,    [DT_Q4_1] = 0.1,
+        [DT_Q5_0] = 0.05,  [DT_Q5_1] = 0.05,   [DT_Q8_0] = 0.007, [DT_Q4_K] = 0.085,  [DT_Q5_K] = 0.042,
+        [DT_Q6_K] = 0.022, [DT_MXFP4] = 0.115, [DT_NVFP4] = 0.1,  [DT_F8_E4M3] = 0.03};
     enum { N = 8192 };
     static float x[N], y[N];
     static unsigned char enc[N * 4];
