@@ -20,6 +20,8 @@ const char *cpu_mask_name(unsigned mask); /* best level in the mask: "avx512", "
 const char *cpu_model(void);              /* "AMD EPYC ..." */
 int cpu_count(void);                      /* usable cores: affinity and cgroup quota considered, at least 1 */
 size_t cpu_cache_bytes(int level);        /* data cache of that level for one core, 0 if unknown */
+/* How far ahead of its use a stream from memory should be fetched by instruction, in bytes; 0: the hardware does better alone. */
+size_t cpu_stream_ahead(void);
 
 /* What the machine and its cgroup leave, in bytes. */
 struct cpu_memory {

@@ -1,5 +1,6 @@
 /* bench: kernelcheck's clock. Linear kernels: 512 tokens on one matrix in cache (GOP/s) and 1 token on many matrices that together
  * are far larger than the caches (GB/s of packed weights), beside what this core reads at in the same moment. One thread, median. */
+#include "base/cpu.h"
 #include "base/mem.h"
 #include "kernelcheck.h"
 #include <stdio.h>
@@ -89,7 +90,8 @@ static double timed_mul(const struct kernels *k, enum dtype t, const struct line
                             .g1 = ROWS / 16,
                             .t1 = tok,
                             .n_tok = tok,
-                            .wide = wide};
+                            .wide = wide,
+                            .ahead = cpu_stream_ahead()};
     double s = now();
     k->linear[t].mul(&a);
     return now() - s;

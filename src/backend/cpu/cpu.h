@@ -10,6 +10,7 @@ struct backend {
     struct pool *pool;
     struct kernels kernels;
     int n_threads;
+    size_t ahead; /* linear_args.ahead */
 };
 
 /* One weight in memory. LINEAR: packed groups. EMBED: the file's rows as they are. VECTOR: f32. */

@@ -73,6 +73,7 @@ static void run_matmul(const struct run *r, const struct micro *m, const struct 
     a.k = (size_t)w->k;
     a.n_rows = a.ldy = (size_t)w->rows;
     a.wide = n->wide;
+    a.ahead = r->b->ahead;
     r->b->kernels.linear[w->dtype].mul(&a);
 }
 
@@ -215,6 +216,7 @@ int backend_new(struct backend **out, const struct backend_opts *o, struct err *
         return rc;
     }
     b->n_threads = pool_threads(b->pool);
+    b->ahead = cpu_stream_ahead();
     kernels_init(&b->kernels, cpu_features() & o->cpu_mask);
     *out = b;
     return 0;

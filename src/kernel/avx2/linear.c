@@ -365,6 +365,14 @@ AVX2_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, si
             store_rows(a, g0 + g, t0 + i, acc + (g * n + i) * 16);
 }
 
+/* Block b's share of its unit, `ahead` bytes later in the stream. Past the end it does no harm. */
+AVX2_INLINE void fetch(const uint8_t *w, size_t ahead, int b, const struct kernel_format *f)
+{
+    size_t share = layout_unit_bytes(f) / (size_t)f->blocks;
+    for (size_t i = 0; ahead && i < share; i += 64)
+        _mm_prefetch((const char *)w + ahead + (size_t)b * share + i, _MM_HINT_T0);
+}
+
 /* One token: a stream over the weights. */
 AVX2_INLINE void single(const struct linear_args *a, size_t g, size_t t, const struct kernel_format *f, bool wide)
 {
@@ -379,6 +387,7 @@ AVX2_INLINE void single(const struct linear_args *a, size_t g, size_t t, const s
             struct act_block x = layout_act(tile, width, u * (size_t)f->blocks + (size_t)b, wide);
             struct entry256 e = {x.hi + 32 * i, x.lo + 32 * i, x.dx + i, x.xs + i, f->halves ? x.n0 + i : x.n8 + i,
                                  x.n1 + i};
+            fetch(w, a->ahead, b, f);
             for (int h = 0; h < 2; h++) {
                 struct half256 blk;
                 __asm__("" : "+r"(e.hi)); /* else the broadcasts of both halves are merged, and spilled */

@@ -276,6 +276,14 @@ AVX512_INLINE void stripe(const struct linear_args *a, size_t g, size_t ta, size
         store_rows(a, g, t, _mm512_load_ps(acc[t - first]));
 }
 
+/* Block b's share of its unit, `ahead` bytes later in the stream. Past the end it does no harm. */
+AVX512_INLINE void fetch(const uint8_t *w, size_t ahead, int b, const struct kernel_format *f)
+{
+    size_t share = layout_unit_bytes(f) / (size_t)f->blocks;
+    for (size_t i = 0; ahead && i < share; i += 64)
+        _mm_prefetch((const char *)w + ahead + (size_t)b * share + i, _MM_HINT_T0);
+}
+
 /* One token: a stream over the weights. */
 AVX512_INLINE void single(const struct linear_args *a, size_t g, size_t t, const struct kernel_format *f, bool wide)
 {
@@ -288,6 +296,7 @@ AVX512_INLINE void single(const struct linear_args *a, size_t g, size_t t, const
         load_unit(&unit, w, f);
         for (int b = 0; b < f->blocks; b++) {
             struct block512 blk;
+            fetch(w, a->ahead, b, f);
             load_block(&blk, &unit, w, b, f);
             struct act_block x = layout_act(tile, width, u * (size_t)f->blocks + (size_t)b, wide);
             step(&acc, &blk, &x, t % 8, 1, f, wide);
