@@ -27,6 +27,7 @@ struct hearth_opts {
     const char *cpu_mask; /* NULL: all */
     bool precise;
     int prefill_chunk; /* 0: default */
+    int spec_max;      /* guessed tokens per step: 0 as many as pay, -1 none */
 };
 int hearth_open(struct hearth **out, const struct hearth_opts *o, struct err *e);
 void hearth_close(struct hearth *h);
@@ -67,6 +68,7 @@ struct hearth_request {
     size_t n_bias;
     int logprobs; /* 0: none; k+1: logprobs with k alternatives (k 0..20) */
     bool ignore_eos;
+    bool no_guess;             /* no speculation: the same tokens, one a step */
     void (*notify)(void *arg); /* as request_args.notify; NULL: use hearth_next with a timeout */
     void *notify_arg;
 };
@@ -80,6 +82,7 @@ struct hearth_logprob {
 };
 struct hearth_usage {
     int n_prompt, n_cached, n_output;
+    int n_drafted, n_accepted;           /* guessed tokens that were run; those that were right */
     double queue_s, prefill_s, decode_s; /* prefill_s: time to first token less queue */
 };
 struct hearth_delta { /* pointers live until the next hearth_next or free */

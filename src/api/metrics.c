@@ -47,6 +47,8 @@ static void write_engine(struct api *a, struct buf *b)
         (double)s.preempted_total);
     one(b, "hearth_prompt_tokens_total", "counter", "Prompt tokens computed.", (double)s.tokens_prompt_total);
     one(b, "hearth_output_tokens_total", "counter", "Tokens generated.", (double)s.tokens_output_total);
+    one(b, "hearth_draft_tokens_total", "counter", "Tokens guessed ahead and run.", (double)s.drafted_total);
+    one(b, "hearth_draft_accepted_total", "counter", "Guesses that were right.", (double)s.accepted_total);
     one(b, "hearth_steps_total", "counter", "Steps of the engine.", (double)s.steps_total);
     one(b, "hearth_step_seconds_total", "counter", "Time in steps.", s.step_s_total);
     one(b, "hearth_busy_seconds_total", "counter", "Time the engine had work.", s.busy_s_total);

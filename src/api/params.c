@@ -154,7 +154,8 @@ static int read_sampling(struct params *q, struct problem *p)
         real(o, "frequency_penalty", two, &r->frequency_penalty, p) ||
         real(o, "repeat_penalty", rep, &r->repetition_penalty, p) ||
         real(o, "repetition_penalty", rep, &r->repetition_penalty, p) ||
-        params_bool(o, "ignore_eos", &r->ignore_eos, p) || read_seed(q, p) || read_stop(q, p) || read_bias(q, p))
+        params_bool(o, "ignore_eos", &r->ignore_eos, p) || params_bool(o, "no_spec", &r->no_guess, p) ||
+        read_seed(q, p) || read_stop(q, p) || read_bias(q, p))
         return -1;
     if (has_top_p && r->top_p < 1e-6f)
         r->top_p = 1e-6f; /* the most probable token alone; 0 would mean "off" one layer down */

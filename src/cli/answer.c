@@ -49,7 +49,8 @@ static int open_local(struct answer_source *s, const struct answer_where *w, con
                             .ceiling = w->ceiling,
                             .threads = w->threads,
                             .cpu_mask = w->cpu_mask,
-                            .precise = w->precise};
+                            .precise = w->precise,
+                            .spec_max = w->no_spec ? -1 : 0};
     cli_hold_interrupt(true);
     int r = hearth_open(&s->h, &o, e);
     cli_hold_interrupt(false);
@@ -172,6 +173,11 @@ static int on_event(void *arg, char *data, size_t n)
         rx->out->n_output = (int)cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(u, "completion_tokens"));
         const cJSON *cached = cJSON_GetObjectItemCaseSensitive(d, "cached_tokens");
         rx->out->n_cached = cJSON_IsNumber(cached) ? cached->valueint : 0;
+        d = cJSON_GetObjectItemCaseSensitive(u, "completion_tokens_details");
+        const cJSON *yes = cJSON_GetObjectItemCaseSensitive(d, "accepted_prediction_tokens"),
+                    *no = cJSON_GetObjectItemCaseSensitive(d, "rejected_prediction_tokens");
+        rx->out->n_accepted = cJSON_IsNumber(yes) ? yes->valueint : 0;
+        rx->out->n_drafted = rx->out->n_accepted + (cJSON_IsNumber(no) ? no->valueint : 0);
     }
     cJSON_Delete(j);
     return rx->err.code != 0;
@@ -275,6 +281,8 @@ static int get_local(struct answer_source *s, struct receiving *rx, struct err *
             rx->out->n_prompt = d.usage.n_prompt;
             rx->out->n_cached = d.usage.n_cached;
             rx->out->n_output = d.usage.n_output;
+            rx->out->n_drafted = d.usage.n_drafted;
+            rx->out->n_accepted = d.usage.n_accepted;
             rx->out->ttft_s = d.usage.queue_s + d.usage.prefill_s;
             rx->out->decode_s = d.usage.decode_s;
         }

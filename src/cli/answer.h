@@ -52,7 +52,7 @@ struct answer_where {
     const char *cpu_mask; /* NULL: all */
     size_t ceiling;
     int threads;
-    bool precise;
+    bool precise, no_spec;
     bool local; /* do not ask a running server */
     bool quiet; /* no progress while loading */
 };
@@ -70,7 +70,7 @@ struct answer_ask {
 };
 struct answer {
     struct buf text;
-    int n_prompt, n_cached, n_output;
+    int n_prompt, n_cached, n_output, n_drafted, n_accepted;
     double ttft_s, decode_s; /* question to first text; first to last token */
     char finish[16];         /* "stop", "length", "cancelled" */
 };

@@ -52,6 +52,8 @@ void chat_stats(const struct answer *a)
     double rate = a->n_output > 1 && a->decode_s > 0 ? (a->n_output - 1) / a->decode_s : 0;
     fprintf(stderr, "%d prompt tokens (%d cached), first text after %.2f s, %d tokens at %.1f tokens/s, %s\n",
             a->n_prompt, a->n_cached, a->ttft_s, a->n_output, rate, a->finish);
+    if (a->n_drafted)
+        fprintf(stderr, "%d of %d guessed tokens were right\n", a->n_accepted, a->n_drafted);
 }
 
 static void set_system(struct chat *c, const char *text)

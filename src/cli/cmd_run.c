@@ -14,7 +14,7 @@ struct values {
     const char *system, *data_dir, *cpu_mask;
     size_t ceiling;
     int threads;
-    bool raw, json, verbose, local, precise;
+    bool raw, json, verbose, local, precise, no_spec;
 };
 _Static_assert(offsetof(struct values, sampling) == 0, "SAMPLING_ROWS count from the start");
 
@@ -30,6 +30,7 @@ const struct opt run_opts[] = {
     OPT_ROW_CEILING(struct values),
     OPT_ROW_CPU_MASK(struct values),
     OPT_ROW_PRECISE(struct values),
+    OPT_ROW_NO_SPEC(struct values),
     OPT_ROW_DATA_DIR(struct values),
     OPT_END,
 };
@@ -80,6 +81,8 @@ static int print_json(const struct answer_source *s, const char *model, const st
     jsonw_kint(&w, "prompt_tokens", a->n_prompt);
     jsonw_kint(&w, "cached_tokens", a->n_cached);
     jsonw_kint(&w, "completion_tokens", a->n_output);
+    jsonw_kint(&w, "drafted_tokens", a->n_drafted);
+    jsonw_kint(&w, "accepted_tokens", a->n_accepted);
     jsonw_end_obj(&w);
     jsonw_key(&w, "timings");
     jsonw_obj(&w);
@@ -135,10 +138,12 @@ int cmd_run(const struct command *c, int argc, char **argv)
                              .ceiling = v.ceiling,
                              .threads = v.threads,
                              .precise = v.precise,
+                             .no_spec = v.no_spec,
                              .quiet = v.json};
     if (cli_cpu_mask(v.cpu_mask, &w.cpu_mask, &mask, &e))
         return cli_fail(&e);
-    w.local = v.local || w.cpu_mask || v.threads || v.precise || v.ceiling; /* a running server has its own */
+    w.local =
+        v.local || w.cpu_mask || v.threads || v.precise || v.ceiling || v.no_spec; /* a running server has its own */
     bool talk = argc == 1 && isatty(STDIN_FILENO) && !v.json;
     if ((code = fetch_if_missing(&v, argv[0])) != CLI_OK)
         return code;

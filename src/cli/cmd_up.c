@@ -24,7 +24,7 @@ struct values {
     struct opt_texts models, origins;
     size_t ceiling;
     int port, threads;
-    bool no_open, precise;
+    bool no_open, precise, no_spec;
 };
 const struct opt up_opts[] = {
     {"port", 'p', OPT_INT, "N", "port; 0: any free one (11000)", offsetof(struct values, port), 0, 65535},
@@ -42,6 +42,7 @@ const struct opt up_opts[] = {
     {"no-open", 0, OPT_FLAG, NULL, "do not open the page in a browser", offsetof(struct values, no_open), 0, 0},
     OPT_ROW_CPU_MASK(struct values),
     OPT_ROW_PRECISE(struct values),
+    OPT_ROW_NO_SPEC(struct values),
     OPT_ROW_DATA_DIR(struct values),
     OPT_END,
 };
@@ -222,7 +223,8 @@ int cmd_up(const struct command *c, int argc, char **argv)
                              .ceiling = v.ceiling,
                              .threads = v.threads,
                              .cpu_mask = mask_name,
-                             .precise = v.precise};
+                             .precise = v.precise,
+                             .spec_max = v.no_spec ? -1 : 0};
     cli_hold_interrupt(true);
     if (hearth_open(&h, &ho, &e)) {
         code = cli_fail(&e);

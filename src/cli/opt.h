@@ -66,6 +66,11 @@ struct opt_seed {
         "ceiling", 0, OPT_SIZE, "SIZE", "memory limit: 8G (what the machine leaves)", offsetof(S, ceiling), 1 << 20,   \
             9e18                                                                                                       \
     }
+#define OPT_ROW_NO_SPEC(S)                                                                                             \
+    {                                                                                                                  \
+        "no-spec", 0, OPT_FLAG, NULL, "guess no tokens ahead: the same answer, one token a step",                      \
+            offsetof(S, no_spec), 0, 0                                                                                 \
+    }
 #define OPT_ROW_PRECISE(S)                                                                                             \
     {                                                                                                                  \
         "precise", 0, OPT_FLAG, NULL, "15-bit activations everywhere: slower, closer", offsetof(S, precise), 0, 0      \

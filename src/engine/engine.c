@@ -19,6 +19,8 @@ static void set_defaults(struct engine *g, const struct engine_opts *o)
         g->opts.max_batch = BATCH;
     if (g->opts.max_queue <= 0)
         g->opts.max_queue = QUEUE;
+    if (g->opts.spec_max == 0 || g->opts.spec_max > SPEC_MAX)
+        g->opts.spec_max = SPEC_MAX;
     if (g->opts.prefill_chunk > MOST)
         g->opts.prefill_chunk = MOST;
     if (g->opts.max_batch > MOST)
@@ -98,6 +100,9 @@ void engine_stats(struct engine *g, struct engine_stats *out)
     pthread_mutex_unlock(&g->lock);
     out->n_running = atomic_load(&g->n_running);
     out->n_waiting = atomic_load(&g->n_waiting);
+    out->tokens_output_total = atomic_load(&g->n_output);
+    out->drafted_total = atomic_load(&g->n_drafted);
+    out->accepted_total = atomic_load(&g->n_accepted);
 }
 
 /* ---- engine thread ---- */

@@ -24,6 +24,7 @@ struct engine_opts {
     int prefill_chunk; /* tokens per step at most; 0: 256 */
     int max_batch;     /* sequences per step; 0: 64 */
     int max_queue;     /* waiting requests; 0: 512; beyond: ERR_BUSY */
+    int spec_max;      /* guessed tokens per step of a lone sequence (spec.h); 0: as many as pay; -1: none */
 };
 int engine_new(struct engine **out, const struct engine_opts *o, struct err *e);
 void engine_free(struct engine *g); /* cancels what runs, joins the thread; free requests and models before */
@@ -90,6 +91,7 @@ struct event {
     struct err err;     /* EVENT_ERROR */
     struct request_stats {
         int n_prompt, n_cached, n_output;
+        int n_drafted, n_accepted;           /* guessed tokens that were run; those that were right */
         double queue_s, prefill_s, decode_s; /* waiting; submit->first token less waiting; first->last token */
     } stats;                                 /* EVENT_DONE */
 };
@@ -103,6 +105,7 @@ struct request_args {
     const int32_t *stop_id;      /* end-of-generation ids, copied */
     int n_stop_id;
     const struct constraint *constraint; /* NULL: none */
+    bool no_guess;                       /* one token a step, even where guessing would pay */
     int priority;                        /* 0 interactive, 1 batch, 2 background */
     /* Called by the engine thread after events were queued for this request: must only wake someone (eventfd, condition). */
     void (*notify)(void *arg);
@@ -124,6 +127,7 @@ void request_free(struct request *r); /* cancels if still running; frees when th
 struct engine_stats {
     int n_running, n_waiting, n_models;
     uint64_t requests_total, cancelled_total, preempted_total, tokens_prompt_total, tokens_output_total, steps_total;
+    uint64_t drafted_total, accepted_total; /* guessed tokens run; right ones */
     double step_s_total, busy_s_total;
     double cancel_last_s, cancel_max_s; /* from request_cancel to the request's release */
 };

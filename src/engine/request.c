@@ -72,7 +72,8 @@ static int alloc_arrays(struct request *r, struct err *e)
     size_t n_all = (size_t)r->n_prompt + (size_t)r->max_tokens, n_out = (size_t)r->max_tokens;
     size_t n_page = (size_t)kv_blocks((int64_t)n_all), k = r->k > 0 ? (size_t)r->k : 0;
     size_t lp = r->k >= 0 ? n_out * (1 + k) * sizeof(float) : 0, top = n_out * k * sizeof(int32_t);
-    r->mem_bytes = GRAPH_KV_CLASSES * n_page * sizeof(uint8_t *) + n_all * sizeof(int32_t) + lp + top;
+    size_t spec = spec_bytes((int)n_all);
+    r->mem_bytes = GRAPH_KV_CLASSES * n_page * sizeof(uint8_t *) + n_all * sizeof(int32_t) + lp + top + spec;
     int rc = ledger_alloc(r->model->own_requests, r->mem_bytes, &r->mem, e);
     if (rc < 0)
         return rc;
@@ -83,6 +84,7 @@ static int alloc_arrays(struct request *r, struct err *e)
     p += n_all * sizeof(int32_t);
     r->lp = (float *)(void *)p;
     r->top_id = (int32_t *)(void *)(p + lp);
+    spec_init(&r->spec, p + lp + top, (int)n_all);
     return 0;
 }
 
@@ -124,6 +126,7 @@ static int request_new(const struct request_args *a, struct request **out, struc
     r->max_tokens = a->max_tokens < room ? a->max_tokens : room;
     r->k = a->sample.logprobs;
     r->priority = a->priority;
+    r->no_guess = a->no_guess;
     r->on_logits = a->on_logits;
     r->logits_arg = a->logits_arg;
     r->all_logits = a->all_logits && a->on_logits;
@@ -301,6 +304,8 @@ static struct request_stats final_stats(const struct request *r)
     const double s = 1e-9;
     uint64_t now = clock_ns(), start = r->start_ns ? r->start_ns : now;
     struct request_stats t = {.n_prompt = r->n_prompt, .n_output = r->n_token - r->n_prompt};
+    t.n_drafted = r->spec.n_drafted;
+    t.n_accepted = r->spec.n_accepted;
     t.queue_s = (double)(start - r->submit_ns) * s;
     if (r->first_ns) {
         t.prefill_s = (double)(r->first_ns - start) * s;

@@ -9,6 +9,7 @@
 #include "engine/kv.h"
 #include "engine/sample.h"
 #include "engine/sched.h"
+#include "engine/spec.h"
 #include <pthread.h>
 
 struct engine_model {
@@ -33,6 +34,7 @@ struct engine_model {
     struct sched_seq *sched; /* [n_live] filled before each step */
     size_t n_live, cap_live, cap_sched;
     double vtime, s_per_tok; /* machine time had; measured prompt seconds per token, 0 unknown */
+    struct spec_cost spec_cost;
     bool active, starved;
     float *logits; /* [logit_rows][n_vocab], grows with the batch, falls back when idle */
     int logit_rows;
@@ -57,7 +59,7 @@ struct request {
     int n_prompt, max_tokens, n_stop_id, priority, k; /* k: alternatives per token, -1: no log probabilities */
     struct sample_params sample;
     struct constraint constraint;
-    bool has_constraint, all_logits;
+    bool has_constraint, all_logits, no_guess;
     void (*on_logits)(void *arg, int pos, const float *logits, size_t n_vocab);
     void *logits_arg;
     size_t worst_bytes; /* KV it needs alone at its longest */
@@ -68,11 +70,12 @@ struct request {
     /* engine thread */
     int n_token, n_done; /* tokens known; positions whose K and V are stored */
     bool admitted;
+    struct spec_seq spec;
     struct kv_seq kv[GRAPH_KV_CLASSES];
     uint64_t served;
     uint64_t start_ns, first_ns, last_ns; /* first step, first token, last token */
-    int step_tok, step_row;               /* tokens of it in the running step; its first row of logits, -1 none */
-    int logits_sent;                      /* positions whose logits were shown: a recomputation shows none twice */
+    int step_tok, step_row; /* tokens of it in the running step, guesses included; its first row of logits, -1 none */
+    int logits_sent;        /* positions whose logits were shown: a recomputation shows none twice */
 
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t cond;
@@ -101,6 +104,7 @@ struct engine {
     uint64_t next_order, n_loads;
     struct engine_stats stats; /* counters; under lock */
     atomic_int n_running, n_waiting;
+    atomic_ullong n_output, n_drafted, n_accepted; /* tokens, totals */
 
     /* engine thread */
     struct engine_model **active;

@@ -202,11 +202,18 @@ static void starve(struct engine *g, struct request *r, const struct err *e)
         engine_end(r, EVENT_ERROR, FINISH_STOP, e);
 }
 
+/* Tokens of a step of n_tok that are guesses. */
+static int guessed(const struct request *r, int n_tok)
+{
+    int n = r->n_done + n_tok - r->n_token;
+    return n > 0 ? n : 0;
+}
+
 static int rows_wanted(const struct request *r, int n_tok)
 {
     if (r->all_logits)
         return n_tok;
-    return r->n_done + n_tok == r->n_token;
+    return r->n_done + n_tok < r->n_token ? 0 : 1 + guessed(r, n_tok);
 }
 
 /* Room for `rows` rows of logits, or as many as the ledger allows. */
@@ -228,6 +235,21 @@ static int logit_rows(struct engine *g, struct engine_model *m, int rows)
     return rows;
 }
 
+/* The only sequence of a step has but one token to run: guesses go with it, behind its known tokens. Returns how many. */
+static int guess(const struct engine *g, struct engine_model *m, struct request *r)
+{
+    int room = r->n_prompt + r->max_tokens - r->n_token - 1; /* the step's own token comes on top */
+    int most = g->max_tok < g->opts.max_batch ? g->max_tok : g->opts.max_batch;
+    most = most - 1 < g->opts.spec_max ? most - 1 : g->opts.spec_max;
+    int n = spec_lookup(&r->spec, r->token, r->n_token, room < most ? room : most);
+    if (n <= 0)
+        return 0;
+    int pay = spec_length(&m->spec_cost, r->spec.rate, n);
+    if (!pay)
+        spec_learn(&r->spec, 0, 0);
+    return pay;
+}
+
 /* Picks -> requests that hold all blocks their tokens need. */
 static void gather(struct engine *g, struct engine_model *m, size_t n_pick)
 {
@@ -235,6 +257,9 @@ static void gather(struct engine *g, struct engine_model *m, size_t n_pick)
     int n = 0;
     for (size_t i = 0; i < n_pick; i++)
         s->req[i] = m->live[s->pick[i].seq];
+    if (n_pick == 1 && !s->req[0]->no_guess && s->req[0]->n_token - s->req[0]->n_done == 1 &&
+        s->req[0]->n_token > s->req[0]->n_prompt)
+        s->pick[0].n_tok += guess(g, m, s->req[0]);
     for (size_t i = 0; i < n_pick; i++) {
         struct request *r = s->req[i];
         struct err e;
@@ -263,8 +288,10 @@ static void fit_rows(struct engine *g, struct engine_model *m)
     for (int i = 0; i < s->n_req; i++) {
         struct request *r = s->req[i];
         int rows = rows_wanted(r, r->step_tok);
-        if (rows > left && r->all_logits)
-            r->step_tok = rows = left;
+        if (rows > left && (r->all_logits || left > 0)) {
+            r->step_tok -= rows - left; /* fewer prompt tokens, or fewer guesses */
+            rows = left;
+        }
         if (rows > left || r->step_tok == 0)
             continue;
         left -= rows;
@@ -314,8 +341,8 @@ static bool is_stop(const struct request *r, int32_t id)
     return false;
 }
 
-/* r's last known token was run: choose the next one, tell it, see whether it was the last. */
-static void next_token(struct request *r, const float *logits)
+/* r's last known token was run: choose the next one, tell it, see whether it was the last. false: r has ended and may be gone. */
+static bool next_token(struct request *r, const float *logits)
 {
     struct engine_model *m = r->model;
     struct sample_in in = {.logits = logits,
@@ -329,7 +356,7 @@ static void next_token(struct request *r, const float *logits)
     int32_t id;
     if (sample_token(&in, &m->sample, &id, &e) < 0) {
         engine_end(r, EVENT_ERROR, FINISH_STOP, &e);
-        return;
+        return false;
     }
     size_t at = (size_t)(r->n_token - r->n_prompt), k = r->k > 0 ? (size_t)r->k : 0;
     if (r->k >= 0) {
@@ -340,38 +367,66 @@ static void next_token(struct request *r, const float *logits)
     r->last_ns = clock_ns();
     if (!r->first_ns)
         r->first_ns = r->last_ns;
-    bool eog = is_stop(r, id);
+    bool eog = is_stop(r, id), full = r->n_token == r->n_prompt + r->max_tokens;
+    atomic_fetch_add_explicit(&m->engine->n_output, 1, memory_order_relaxed);
     request_push_token(r, eog);
-    if (eog)
-        engine_end(r, EVENT_DONE, FINISH_STOP, NULL);
-    else if (r->n_token == r->n_prompt + r->max_tokens)
-        engine_end(r, EVENT_DONE, FINISH_LENGTH, NULL);
+    if (eog || full)
+        engine_end(r, EVENT_DONE, eog ? FINISH_STOP : FINISH_LENGTH, NULL);
+    return !eog && !full;
 }
 
+static void show_logits(struct request *r, int pos, const float *logits)
+{
+    if (!r->on_logits || pos < r->logits_sent)
+        return;
+    r->on_logits(r->logits_arg, pos, logits, (size_t)r->model->graph->n_vocab);
+    r->logits_sent = pos + 1;
+}
+
+/* The rows of r's step: those of known tokens are shown if asked for; the last known token's chooses the next, and as long as what is
+ * chosen is what was guessed, the guess's own row chooses on. What was guessed wrong was never there: its place in the cache
+ * is written anew by the token that comes to it. */
 static void finish_request(struct request *r)
 {
     size_t n_vocab = (size_t)r->model->graph->n_vocab;
-    const float *logits = r->model->logits + (size_t)(r->step_row > 0 ? r->step_row : 0) * n_vocab;
-    int rows = rows_wanted(r, r->step_tok), first = r->n_done + r->step_tok - rows;
-    r->n_done += r->step_tok;
-    for (int i = 0; i < rows && r->on_logits; i++)
-        if (first + i >= r->logits_sent) {
-            r->on_logits(r->logits_arg, first + i, logits + (size_t)i * n_vocab, n_vocab);
-            r->logits_sent = first + i + 1;
-        }
-    if (r->n_done == r->n_token && atomic_load(&r->stop) == REQUEST_GO)
-        next_token(r, logits + (size_t)(rows - 1) * n_vocab);
+    const float *row = r->model->logits + (size_t)(r->step_row > 0 ? r->step_row : 0) * n_vocab;
+    int rows = rows_wanted(r, r->step_tok), end = r->n_done + r->step_tok, known = r->n_token;
+    int n_guess = guessed(r, r->step_tok), right = 0;
+    int32_t guess[SPEC_MAX];
+    memcpy(guess, r->token + known, (size_t)n_guess * sizeof *guess);
+    r->spec.n_drafted += n_guess;
+    atomic_fetch_add_explicit(&r->model->engine->n_drafted, (unsigned)n_guess, memory_order_relaxed);
+    r->n_done = end < known ? end : known;
+    for (int pos = end - rows; pos < end; pos++, row += n_vocab) {
+        show_logits(r, pos, row);
+        if (pos < known - 1)
+            continue;
+        if (atomic_load(&r->stop) != REQUEST_GO)
+            return;
+        r->n_done = pos + 1;
+        if (!next_token(r, row))
+            return;
+        if (right == n_guess || r->token[pos + 1] != guess[right])
+            break;
+        right++;
+        r->spec.n_accepted++;
+        atomic_fetch_add_explicit(&r->model->engine->n_accepted, 1, memory_order_relaxed);
+    }
+    if (n_guess)
+        spec_learn(&r->spec, n_guess, right);
 }
 
-static void count_step(struct engine *g, struct engine_model *m, double run_s, double all_s)
+static void count_step(struct engine *g, struct engine_model *m, double run_s)
 {
     struct step_arrays *s = &g->step;
-    int sampled = 0, prompt = 0;
+    int prompt = 0;
     for (int i = 0; i < s->n_req; i++) {
-        sampled += s->req[i]->n_done + s->req[i]->step_tok == s->req[i]->n_token;
-        prompt += s->req[i]->step_tok > 1 ? s->req[i]->step_tok : 0;
+        int n = s->req[i]->step_tok - guessed(s->req[i], s->req[i]->step_tok);
+        prompt += n > 1 ? n : 0;
     }
-    m->vtime += all_s;
+    m->vtime += run_s;
+    if (s->n_req == 1 && !prompt)
+        spec_cost_add(&m->spec_cost, s->n_tok, run_s);
     if (prompt >= 16) { /* a running mean of what a prompt token costs in such company */
         double now = run_s / prompt;
         m->s_per_tok = m->s_per_tok > 0 ? 0.7 * m->s_per_tok + 0.3 * now : now;
@@ -380,7 +435,6 @@ static void count_step(struct engine *g, struct engine_model *m, double run_s, d
     g->stats.steps_total++;
     g->stats.step_s_total += run_s;
     g->stats.tokens_prompt_total += (uint64_t)prompt;
-    g->stats.tokens_output_total += (uint64_t)sampled;
     pthread_mutex_unlock(&g->lock);
 }
 
@@ -420,7 +474,7 @@ bool step_model(struct engine *g, struct engine_model *m)
     int rc = run(g, m, &e);
     double run_s = clock_s() - begin;
     if (rc == 0)
-        count_step(g, m, run_s, run_s);
+        count_step(g, m, run_s);
     else
         m->vtime += run_s;
     for (int i = 0; i < s->n_req; i++) {

@@ -152,6 +152,7 @@ static int begin(struct hearth_gen *g, const struct hearth_request *r, const str
                              .sample = sample_of(r, bias),
                              .stop_id = m->stop_id,
                              .n_stop_id = m->n_stop_id,
+                             .no_guess = r->no_guess,
                              .notify = on_event,
                              .notify_arg = g};
     a.max_tokens = r->max_tokens ? r->max_tokens : default_tokens(m, g->n_prompt);
@@ -384,8 +385,14 @@ static void on_done(struct hearth_gen *g, struct choice *c, struct hearth_delta 
     const struct request_stats *s = &c->end.stats;
     d->type = HEARTH_DONE;
     d->finish = names[c->stopped ? FINISH_STOP : c->end.finish];
-    d->usage = (struct hearth_usage){s->n_prompt, s->n_cached,  c->stopped ? c->n_out : s->n_output,
-                                     s->queue_s,  s->prefill_s, s->decode_s};
+    d->usage = (struct hearth_usage){.n_prompt = s->n_prompt,
+                                     .n_cached = s->n_cached,
+                                     .n_output = c->stopped ? c->n_out : s->n_output,
+                                     .n_drafted = s->n_drafted,
+                                     .n_accepted = s->n_accepted,
+                                     .queue_s = s->queue_s,
+                                     .prefill_s = s->prefill_s,
+                                     .decode_s = s->decode_s};
     c->ended = true;
     g->n_ended++;
 }

@@ -14,8 +14,11 @@ static int open_parts(struct hearth *h, const struct hearth_opts *o, struct err 
         return rc;
     if ((rc = ledger_owner_new(h->ledger, "program", &h->program, e)) < 0)
         return rc;
-    struct engine_opts eo = {
-        .ledger = h->ledger, .n_threads = o->threads, .cpu_mask = (unsigned)mask, .prefill_chunk = o->prefill_chunk};
+    struct engine_opts eo = {.ledger = h->ledger,
+                             .n_threads = o->threads,
+                             .cpu_mask = (unsigned)mask,
+                             .prefill_chunk = o->prefill_chunk,
+                             .spec_max = o->spec_max};
     if ((rc = store_open(&h->store, o->data_dir, e)) < 0 || (rc = engine_new(&h->engine, &eo, e)) < 0)
         return rc;
     /* what is resident now, less what the ledger already knows, and a little for the heap to grow */
