@@ -95,20 +95,20 @@ static bool check_act(const struct check *c)
     return true;
 }
 
-static void run_attn(const struct kernels *k, const struct bench_area *m, char *pages, float *out)
+static void run_attn(const struct kernels *k, const struct bench_area *m, enum dtype t, char *pages, float *out)
 {
-    enum { K_OFF = 0, V_OFF = HEAD * KERNEL_PAGE * 2, PAGE = V_OFF * 2 };
+    const size_t v_off = kernel_kv_bytes(t, HEAD), bytes = 2 * v_off;
     const uint8_t *page[PAGES];
     float *kv = (float *)m->area[5], *q = kv + 2 * HEAD;
     const float *qs[2] = {q, q + HEAD};
     float *outs[2] = {out, out + HEAD};
     const int32_t pos[2] = {KEYS - 2, KEYS - 1};
-    memset(pages, 0, PAGES * PAGE);
+    memset(pages, 0, PAGES * bytes);
     for (int p = 0; p < PAGES; p++)
-        page[p] = (uint8_t *)pages + p * PAGE;
+        page[p] = (uint8_t *)pages + (size_t)p * bytes;
     for (size_t i = 0; i < KEYS; i++) {
         fill(kv, 2 * HEAD, 1000 + i, 1);
-        k->kv_store((uint8_t *)pages + i / KERNEL_PAGE * PAGE, K_OFF, V_OFF, kv, kv + HEAD, HEAD, i % KERNEL_PAGE);
+        k->attn[t].store((uint8_t *)pages + i / KERNEL_PAGE * bytes, 0, v_off, kv, kv + HEAD, HEAD, i % KERNEL_PAGE);
     }
     fill(q, 2 * HEAD, 5, 1);
     struct attn_args a = {.q = qs,
@@ -117,10 +117,9 @@ static void run_attn(const struct kernels *k, const struct bench_area *m, char *
                           .n_q = 2,
                           .head_dim = HEAD,
                           .pages = page,
-                          .k_off = K_OFF,
-                          .v_off = V_OFF,
+                          .v_off = v_off,
                           .scratch = m->area[3]};
-    k->attn(&a);
+    k->attn[t].attn(&a);
 }
 
 static bool check_attn(const struct check *c)
@@ -128,10 +127,10 @@ static bool check_attn(const struct check *c)
     float *a = (float *)c->m->area[4], *b = a + 2 * HEAD;
     if (c->ref->attn_scratch(2, HEAD) > SPACE || c->k->attn_scratch(2, HEAD) > SPACE)
         return false;
-    run_attn(c->ref, c->m, c->m->area[0], a);
-    run_attn(c->k, c->m, c->m->area[1], b);
+    run_attn(c->ref, c->m, c->type, c->m->area[0], a);
+    run_attn(c->k, c->m, c->type, c->m->area[1], b);
     return memcmp(a, b, 2 * HEAD * sizeof *a) == 0 &&
-           memcmp(c->m->area[0], c->m->area[1], PAGES * HEAD * KERNEL_PAGE * 4) == 0;
+           memcmp(c->m->area[0], c->m->area[1], PAGES * 2 * kernel_kv_bytes(c->type, HEAD)) == 0;
 }
 
 enum row_op { ROW_RMSNORM, ROW_ADD, ROW_SCALE, ROW_SILU, ROW_GELU, ROW_ROPE, ROW_ARGMAX, ROW_OPS };
@@ -197,8 +196,13 @@ int doctor_kernels(const struct kernels *k, struct doctor_kernel *rows, struct e
     if (n >= 0) {
         snprintf(rows[n].name, sizeof rows[n].name, "act_quantize");
         rows[n++].ok = check_act(&c);
-        snprintf(rows[n].name, sizeof rows[n].name, "attn, kv_store");
-        rows[n++].ok = check_attn(&c);
+        for (int t = 0; t < DT_COUNT; t++) {
+            if (!k->attn[t].attn)
+                continue;
+            c.type = (enum dtype)t;
+            snprintf(rows[n].name, sizeof rows[n].name, "attn, store %s", dtype_info(c.type)->name);
+            rows[n++].ok = check_attn(&c);
+        }
         for (int op = 0; op < ROW_OPS; op++) {
             snprintf(rows[n].name, sizeof rows[n].name, "%s", row_names[op]);
             rows[n++].ok = check_row(&c, (enum row_op)op);

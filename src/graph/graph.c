@@ -111,7 +111,10 @@ int graph_add_kv(struct graph *g, int n_kv_head, int head_dim, int window, enum 
     if (!p)
         return -1;
     g->kv = p;
-    size_t head = (size_t)head_dim * 64 * dtype_info(dtype)->bytes, half = (size_t)n_kv_head * head;
+    if ((uint32_t)head_dim % dtype_info(dtype)->block)
+        dtype = DT_F16; /* heads that no group divides */
+    size_t head = (size_t)head_dim / dtype_info(dtype)->block * 64 * dtype_info(dtype)->bytes,
+           half = (size_t)n_kv_head * head;
     int cls = window > 0;
     struct graph_kv_class *c = &g->kv_class[cls];
     p[g->n_kv] = (struct graph_kv_layer){.n_kv_head = n_kv_head,

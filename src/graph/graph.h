@@ -67,11 +67,12 @@ struct graph_kv_class {
     size_t block_bytes; /* one block of 64 positions, all layers of the class; 0: it has none */
 };
 
-/* Where a layer's K and V lie inside one block of its class. K: [n_kv][d][64], V: [n_kv][64][d], of `dtype`. */
+/* Where a layer's K and V lie inside one block of its class. K: [n_kv][d][64], V: [n_kv][64][d], of `dtype`; a head's scales,
+ * where the dtype has some, follow its numbers (kernel/kernel.h). */
 struct graph_kv_layer {
     int n_kv_head, head_dim, window;
     int cls;          /* 0, or 1 with a window */
-    enum dtype dtype; /* DT_F16, or DT_F32 */
+    enum dtype dtype; /* F32, F16, BF16, Q8_0 or F8_E4M3 */
     size_t k_off, v_off;
     size_t head_bytes; /* from one head's K (or V) to the next */
 };

@@ -45,8 +45,11 @@ static const struct {
      offsetof(struct kernels, linear) + DT_##T * sizeof(struct linear_kernel) + offsetof(struct linear_kernel, mul)},
     LINEAR(F32) LINEAR(F16) LINEAR(BF16) LINEAR(Q4_0) LINEAR(Q4_1) LINEAR(Q5_0) LINEAR(Q5_1) LINEAR(Q8_0) LINEAR(Q4_K)
         LINEAR(Q5_K) LINEAR(Q6_K) LINEAR(MXFP4) LINEAR(NVFP4){"act_quantize", offsetof(struct kernels, act_quantize)},
-    {"attn", offsetof(struct kernels, attn)},
-    {"kv_store", offsetof(struct kernels, kv_store)},
+#define ATTN(T)                                                                                                        \
+    {"attn." #T, offsetof(struct kernels, attn) + DT_##T * sizeof(struct attn_kernel)},                                \
+        {"store." #T,                                                                                                  \
+         offsetof(struct kernels, attn) + DT_##T * sizeof(struct attn_kernel) + offsetof(struct attn_kernel, store)},
+    ATTN(F32) ATTN(F16) ATTN(BF16) ATTN(Q8_0) ATTN(F8_E4M3){"attn_merge", offsetof(struct kernels, attn_merge)},
     {"rmsnorm", offsetof(struct kernels, rmsnorm)},
     {"add", offsetof(struct kernels, add)},
     {"scale", offsetof(struct kernels, scale)},

@@ -45,10 +45,13 @@ struct linear_kernel {               /* one per dtype */
     bool float_act; /* takes f32 activations instead of act_quantize's */
 };
 
-/* Attention of one KV head for n_q query rows of one sequence. K page: [head_dim][64] f16 (keys are lanes), V page:
- * [64][head_dim] f16. Query row i sees keys max(0, pos[i]-window+1) .. pos[i] (window 0: from 0). Segments of 512 absolute
- * positions are computed independently (scores, max, exp, sum, values in key order) and merged in ascending order, so
- * neither the prefill chunk nor the thread split changes a bit. */
+/* Attention of one KV head for n_q query rows of one sequence. A page holds 64 positions, of one dtype per layer, decoded to f32
+ * exactly: K is [head_dim][64] (keys are lanes), V [64][head_dim]; Q8_0 (groups of 32 along the head's dimensions) keeps its
+ * codes as such a matrix of s8 and behind it the f16 scales, K [head_dim / 32][64], V [64][head_dim / 32].
+ * Query row i sees keys max(0, pos[i]-window+1) .. pos[i] (window 0: from 0). Segments of 512 absolute positions are computed
+ * independently (scores, max, exp, sum, values in key order) and merged in ascending order, so neither the prefill chunk nor the
+ * thread split changes a bit. A call with `part` computes only the segments [seg0, seg1) and leaves them unmerged, so that
+ * several threads can share one long sequence; attn_merge ends it. */
 struct attn_args {
     const float *const *q;       /* [n_q] -> row of head_dim (already scaled, rotated) */
     float *const *out;           /* [n_q] -> row of head_dim */
@@ -57,7 +60,28 @@ struct attn_args {
     const uint8_t *const *pages; /* pages[j]: KV block of positions 64j..64j+63 (NULL if wholly outside every window) */
     size_t k_off, v_off;         /* byte offsets of this layer's and head's K and V inside a block */
     int32_t window;
-    void *scratch; /* attn_scratch(n_q, head_dim) bytes */
+    void *scratch;     /* attn_scratch(n_q, head_dim) bytes */
+    float *part;       /* NULL: everything. Else [n_q][part_n][kernel_part(head_dim)], from segment part_first on */
+    size_t seg0, seg1; /* with part: the segments of this call */
+    size_t part_first, part_n;
+};
+/* Floats of one segment's result: largest score, sum, 14 unused, the values. */
+static inline size_t kernel_part(size_t head_dim)
+{
+    return 16 + (head_dim + 15) / 16 * 16;
+}
+
+/* Bytes of one head's K, or V, in a block. */
+static inline size_t kernel_kv_bytes(enum dtype t, size_t head_dim)
+{
+    return head_dim / dtype_info(t)->block * dtype_info(t)->bytes * KERNEL_PAGE;
+}
+
+struct attn_kernel { /* one per dtype that a cache can have; NULL for the others */
+    void (*attn)(const struct attn_args *a);
+    /* Writes K (as column `slot`) and V (as row `slot`) of one head, rounded to the dtype, into one block. */
+    void (*store)(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim,
+                  size_t slot);
 };
 
 struct kernels {
@@ -71,15 +95,8 @@ struct kernels {
     size_t (*linear_scratch)(size_t k, size_t n_tok);
 
     size_t (*attn_scratch)(size_t n_q, size_t head_dim);
-    void (*attn)(const struct attn_args *a);
-    /* Writes K (as column `slot`) and V (as row `slot`) of one head, rounded to f16, into one block. */
-    void (*kv_store)(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim,
-                     size_t slot);
-
-    /* The same over f32 pages, for models whose weights are f32 (small and rare: plain C serves every level). */
-    void (*attn_f32)(const struct attn_args *a);
-    void (*kv_store_f32)(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim,
-                         size_t slot);
+    struct attn_kernel attn[DT_COUNT];
+    void (*attn_merge)(const struct attn_args *a); /* merges `part`, complete for every row, into out */
 
     /* Elementwise and row-wise, f32. Reductions use 16 virtual lanes and a fixed tree. dst may equal an input. */
     void (*rmsnorm)(float *dst, const float *x, const float *w, size_t n, float eps); /* x / sqrt(mean x^2 + eps) * w */

@@ -155,9 +155,9 @@ static void bench_linear(const struct kernels *k, enum dtype t, const char *name
     }
 }
 
-static void bench_attn(const struct kernels *k, size_t n_q, size_t hd, size_t n_pos, bool json)
+static void bench_attn(const struct kernels *k, enum dtype t, size_t n_q, size_t hd, size_t n_pos, bool json)
 {
-    size_t pages = n_pos / KERNEL_PAGE, bytes = 4 * hd * KERNEL_PAGE;
+    size_t pages = n_pos / KERNEL_PAGE, half = kernel_kv_bytes(t, hd), bytes = 2 * half;
     uint8_t *kv = room(pages * bytes);
     const uint8_t **list = room(pages * sizeof *list);
     float *q = room(n_q * hd * 4), *out = room(n_q * hd * 4);
@@ -174,7 +174,7 @@ static void bench_attn(const struct kernels *k, size_t n_q, size_t hd, size_t n_
             a[d] = random_gauss(&r);
             b[d] = random_gauss(&r);
         }
-        k->kv_store(kv + j / KERNEL_PAGE * bytes, 0, bytes / 2, a, b, hd, j % KERNEL_PAGE);
+        k->attn[t].store(kv + j / KERNEL_PAGE * bytes, 0, half, a, b, hd, j % KERNEL_PAGE);
     }
     for (size_t i = 0; i < n_q; i++) {
         qp[i] = q + i * hd;
@@ -183,18 +183,21 @@ static void bench_attn(const struct kernels *k, size_t n_q, size_t hd, size_t n_
         for (size_t d = 0; d < hd; d++)
             q[i * hd + d] = random_gauss(&r) * 0.1f;
     }
+    struct attn_args a = {.q = qp, .out = op, .pos = pos, .n_q = n_q, .head_dim = hd, .pages = list, .v_off = half};
+    a.scratch = scratch;
     double v[RUNS];
     for (int i = 0; i < RUNS; i++) {
         double s = now();
-        k->attn(&(struct attn_args){qp, op, pos, n_q, hd, list, 0, bytes / 2, 0, scratch});
+        k->attn[t].attn(&a);
         v[i] = now() - s;
     }
-    char what[40];
+    char what[40], name[24];
+    snprintf(name, sizeof name, "attn.%s", dtype_info(t)->name);
     snprintf(what, sizeof what, "q %zu hd %zu pos %zu", n_q, hd, n_pos);
-    double t = median(v, RUNS);
-    report(k->level, "attn", what, 4e-9 * (double)(n_q * hd) * (double)n_pos / t, "GFLOP/s", json);
+    double s = median(v, RUNS);
+    report(k->level, name, what, 4e-9 * (double)(n_q * hd) * (double)n_pos / s, "GFLOP/s", json);
     if (n_q < 16)
-        report(k->level, "attn", what, 1e-9 * (double)(pages * bytes) / t, "GB/s", json);
+        report(k->level, name, what, 1e-9 * (double)(pages * bytes) / s, "GB/s", json);
 }
 
 static void bench_rows(const struct kernels *k, bool json)
@@ -230,11 +233,16 @@ void bench_run(const struct kernels *k, const char *only, bool json)
         if (k->linear[t].mul && (!only || strcmp(only, name) == 0))
             bench_linear(k, (enum dtype)t, name, json);
     }
-    if (!only || strcmp(only, "attn") == 0) {
-        bench_attn(k, 64, 64, 512, json);
-        bench_attn(k, 64, 128, 4096, json);
-        bench_attn(k, 6, 128, 16384, json);
-        bench_attn(k, 1, 64, 32768, json);
+    for (int t = 0; t < DT_COUNT; t++) {
+        char name[24];
+        snprintf(name, sizeof name, "attn.%s", dtype_info((enum dtype)t)->name);
+        if (!k->attn[t].attn || (only && strcmp(only, "attn") != 0 && strcmp(only, name) != 0))
+            continue;
+        bench_attn(k, (enum dtype)t, 63, 64, 512, json);
+        bench_attn(k, (enum dtype)t, 60, 128, 4096, json);
+        bench_attn(k, (enum dtype)t, 7, 64, 16384, json);
+        bench_attn(k, (enum dtype)t, 6, 128, 16384, json);
+        bench_attn(k, (enum dtype)t, 1, 64, 32768, json);
     }
     if (!only || strcmp(only, "rows") == 0)
         bench_rows(k, json);

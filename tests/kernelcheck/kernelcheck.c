@@ -18,8 +18,8 @@ static const struct {
 #define LINEAR(T) {"linear." #T, check_linear, DT_##T},
     LINEAR(F32) LINEAR(F16) LINEAR(BF16) LINEAR(Q4_0) LINEAR(Q4_1) LINEAR(Q5_0) LINEAR(Q5_1) LINEAR(Q8_0) LINEAR(Q4_K)
         LINEAR(Q5_K) LINEAR(Q6_K) LINEAR(MXFP4) LINEAR(NVFP4){"act_quantize", check_act, 0},
-    {"attn", check_attn, 0},
-    {"kv_store", check_kv_store, 0},
+#define ATTN(T) {"attn." #T, check_attn, DT_##T}, {"store." #T, check_store, DT_##T},
+    ATTN(F32) ATTN(F16) ATTN(BF16) ATTN(Q8_0) ATTN(F8_E4M3){"attn_merge", check_attn_merge, 0},
     {"rmsnorm", check_rows, 0},
     {"add", check_rows, 1},
     {"scale", check_rows, 2},
@@ -45,7 +45,7 @@ static uint64_t digest;
 static void check_entry(const struct options *o, const struct kernels *ref, const struct kernels *k, int i)
 {
     const char *level = kernel_entry_level(k, (size_t)i), *bad = NULL;
-    int rounds = CHECKS[i].fn == check_attn ? o->rounds / 4 + 1 : o->rounds;
+    int rounds = CHECKS[i].fn == check_attn || CHECKS[i].fn == check_attn_merge ? o->rounds / 4 + 1 : o->rounds;
     for (int n = 0; n < rounds && !bad; n++) {
         uint64_t seed = o->seed + (uint64_t)n;
         struct random r = {(seed + 1) * 0x9E3779B97F4A7C15u | 1};

@@ -21,13 +21,13 @@ void guard_free(void *p);
 struct check {
     const struct kernels *ref, *k;
     struct random *r;
-    int entry; /* for linear: the dtype */
+    int entry; /* for linear, attn and store: the dtype */
     uint64_t *digest;
 };
 /* Adds the reference's floats to the digest; all NaNs count as one (their sign is the processor's business). */
 void digest_add(const struct check *c, const float *p, size_t n);
 typedef const char *check_fn(const struct check *c);
-check_fn check_linear, check_act, check_attn, check_kv_store, check_rows, check_rope, check_argmax;
+check_fn check_linear, check_act, check_attn, check_attn_merge, check_store, check_rows, check_rope, check_argmax;
 
 void bench_run(const struct kernels *k, const char *only, bool json);
 

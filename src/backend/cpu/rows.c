@@ -132,13 +132,12 @@ void rows_kv_store(const struct run *r, const struct micro *m, int t0, int t1)
 {
     const struct graph_kv_layer *l = &r->p->graph->kv[m->node->layer];
     size_t d = (size_t)l->head_dim;
-    bool f32 = l->dtype == DT_F32;
+    const struct attn_kernel *kernel = &r->b->kernels.attn[l->dtype];
     for (int t = t0; t < t1; t++) {
         size_t pos = (size_t)r->in->pos[t];
         uint8_t *page = r->in->seqs[r->in->seq[t]].pages[l->cls][pos / KERNEL_PAGE];
         for (size_t h = 0; h < (size_t)l->n_kv_head; h++)
-            (f32 ? r->b->kernels.kv_store_f32 : r->b->kernels.kv_store)(
-                page, l->k_off + h * l->head_bytes, l->v_off + h * l->head_bytes, row_at(r, m->b, t) + h * d,
-                row_at(r, m->c, t) + h * d, d, pos % KERNEL_PAGE);
+            kernel->store(page, l->k_off + h * l->head_bytes, l->v_off + h * l->head_bytes, row_at(r, m->b, t) + h * d,
+                          row_at(r, m->c, t) + h * d, d, pos % KERNEL_PAGE);
     }
 }

@@ -129,7 +129,7 @@ static void run_attn_item(const struct run *r, const struct micro *m, const stru
     a.k_off = l->k_off + (size_t)head * l->head_bytes;
     a.v_off = l->v_off + (size_t)head * l->head_bytes;
     a.scratch = scratch + CPU_QUERY_ROWS * 32;
-    (l->dtype == DT_F32 ? r->b->kernels.attn_f32 : r->b->kernels.attn)(&a);
+    r->b->kernels.attn[l->dtype].attn(&a);
 }
 
 static void run_attn(const struct run *r, int step, int thread)

@@ -8,7 +8,8 @@
 typedef __m256 vf;
 enum {
     VW = 8,
-    ATTN_ROWS = 2, /* times 4 vectors: 8 accumulators, 4 loads, 2 broadcasts of 16 registers */
+    ATTN_ROWS = 6, /* times 2 vectors, or 3 times 4: 12 accumulators, 2 loads and a broadcast of 16 registers */
+    ATTN_ACC = 12,
     FLOAT_TOK = 6
 };
 
@@ -82,14 +83,37 @@ VEC vf v_scale2(vf p, vf z)
     vf b = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(k, h), bias), 23));
     return _mm256_mul_ps(_mm256_mul_ps(p, a), b);
 }
+/* p * 2^k where k is -126 or more and the result is no less than 2^-126 */
+VEC vf v_scale1(vf p, vf z)
+{
+    __m256i k = _mm256_add_epi32(_mm256_castps_si256(z), _mm256_set1_epi32(127));
+    return _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32(k, 23)));
+}
 VEC vf v_load_half(const uint8_t *p)
 {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+VEC float v_half(uint16_t h)
+{
+    return _cvtsh_ss(h);
 }
 VEC vf v_load_bf16(const uint8_t *p)
 {
     return _mm256_castsi256_ps(
         _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)), 16));
+}
+VEC vf v_load_s8(const uint8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
+/* An E4M3 number's bits are those of an f16 2^8 times smaller, but for NaN. */
+VEC vf v_load_e4m3(const uint8_t *p)
+{
+    __m128i b = _mm_cvtepi8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)p)), top = _mm_set1_epi16(0x3f80);
+    __m128i h = _mm_and_si128(_mm_slli_epi16(b, 7), _mm_set1_epi16((short)0xbf80));
+    __m128i nan = _mm_cmpeq_epi16(_mm_and_si128(h, top), top);
+    h = _mm_or_si128(h, _mm_and_si128(nan, _mm_set1_epi16(0x7e00)));
+    return _mm256_mul_ps(_mm256_cvtph_ps(h), _mm256_set1_ps(256.0f));
 }
 VEC void v_store_half(uint8_t *p, vf a)
 {

@@ -8,7 +8,8 @@
 typedef __m512 vf;
 enum {
     VW = 16,
-    ATTN_ROWS = 4, /* times 4 vectors: 16 accumulators, 4 loads, 4 broadcasts of 32 registers */
+    ATTN_ROWS = 12, /* times 2 vectors, or 6 times 4: 24 accumulators, 2 to 4 loads and a broadcast of 32 registers */
+    ATTN_ACC = 24,
     FLOAT_TOK = 16
 };
 
@@ -82,14 +83,38 @@ VEC vf v_scale2(vf p, vf z)
     vf b = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_sub_epi32(k, h), bias), 23));
     return _mm512_mul_ps(_mm512_mul_ps(p, a), b);
 }
+/* p * 2^k where k is -126 or more and the result is no less than 2^-126 */
+VEC vf v_scale1(vf p, vf z)
+{
+    __m512i k = _mm512_add_epi32(_mm512_castps_si512(z), _mm512_set1_epi32(127));
+    return _mm512_mul_ps(p, _mm512_castsi512_ps(_mm512_slli_epi32(k, 23)));
+}
 VEC vf v_load_half(const uint8_t *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+VEC float v_half(uint16_t h)
+{
+    return _cvtsh_ss(h);
 }
 VEC vf v_load_bf16(const uint8_t *p)
 {
     return _mm512_castsi512_ps(
         _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p)), 16));
+}
+VEC vf v_load_s8(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+/* An E4M3 number's bits are those of an f16 2^8 times smaller, but for NaN. */
+VEC vf v_load_e4m3(const uint8_t *p)
+{
+    __m256i b = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p));
+    __m256i h = _mm256_and_si256(_mm256_slli_epi16(b, 7), _mm256_set1_epi16((short)0xbf80));
+    __m256i top = _mm256_set1_epi16(0x3f80);
+    __mmask16 nan = _mm256_cmpeq_epi16_mask(_mm256_and_si256(h, top), top);
+    h = _mm256_mask_mov_epi16(h, nan, _mm256_or_si256(h, _mm256_set1_epi16(0x7e00)));
+    return _mm512_mul_ps(_mm512_cvtph_ps(h), _mm512_set1_ps(256.0f));
 }
 VEC void v_store_half(uint8_t *p, vf a)
 {

@@ -9,7 +9,8 @@
 typedef float32x4_t vf;
 enum {
     VW = 4,
-    ATTN_ROWS = 4, /* times 4 vectors: 16 accumulators, 4 loads, 4 broadcasts of 32 registers */
+    ATTN_ROWS = 6, /* times 4 vectors: 24 accumulators, 4 loads and a broadcast of 32 registers */
+    ATTN_ACC = 24,
     FLOAT_TOK = 4
 };
 
@@ -82,13 +83,42 @@ VEC vf v_scale2(vf p, vf z)
     vf b = vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vsubq_s32(k, h), bias), 23));
     return vmulq_f32(vmulq_f32(p, a), b);
 }
+/* p * 2^k where k is -126 or more and the result is no less than 2^-126 */
+VEC vf v_scale1(vf p, vf z)
+{
+    int32x4_t k = vaddq_s32(vreinterpretq_s32_f32(z), vdupq_n_s32(127));
+    return vmulq_f32(p, vreinterpretq_f32_s32(vshlq_n_s32(k, 23)));
+}
 VEC vf v_load_half(const uint8_t *p)
 {
     return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p)));
 }
+VEC float v_half(uint16_t h)
+{
+    return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(h))), 0);
+}
 VEC vf v_load_bf16(const uint8_t *p)
 {
     return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));
+}
+/* Four bytes, sign extended to 16 bits. */
+VEC int16x4_t v_bytes(const uint8_t *p)
+{
+    uint32_t u;
+    memcpy(&u, p, sizeof u);
+    return vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(u))));
+}
+VEC vf v_load_s8(const uint8_t *p)
+{
+    return vcvtq_f32_s32(vmovl_s16(v_bytes(p)));
+}
+/* An E4M3 number's bits are those of an f16 2^8 times smaller, but for NaN. */
+VEC vf v_load_e4m3(const uint8_t *p)
+{
+    uint16x4_t h = vand_u16(vreinterpret_u16_s16(vshl_n_s16(v_bytes(p), 7)), vdup_n_u16(0xbf80));
+    uint16x4_t nan = vceq_u16(vand_u16(h, vdup_n_u16(0x3f80)), vdup_n_u16(0x3f80));
+    h = vorr_u16(h, vand_u16(nan, vdup_n_u16(0x7e00)));
+    return vmulq_f32(vcvt_f32_f16(vreinterpret_f16_u16(h)), vdupq_n_f32(256.0f));
 }
 VEC void v_store_half(uint8_t *p, vf a)
 {

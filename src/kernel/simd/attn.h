@@ -1,9 +1,12 @@
 /* attn: ref/attn.c in vectors. Included after a level's vec.h by that level's attn.c.
  *
- * Query rows are taken in tiles of ATTN_TILE. For each segment the rows that see something of it are "active"; ATTN_ROWS of them
- * at a time meet ATTN_VECS vectors of keys (scores) or dimensions (values), all accumulators in registers. The f16 pages are
- * converted as they are loaded: turning a page into f32 once for all rows costs a pass of stores through the second-level cache
- * and was slower for any number of rows. Only head dimensions that are no multiple of 16 have their values padded that way.
+ * Segment by segment (512 positions), the query rows that see something of it are taken in tiles of up to ATTN_ROWS. A tile has its
+ * scores computed, made into weights and multiplied with the values before the next tile begins, so that its scores stay in the
+ * first-level cache while the segment's pages come from the second. Scores and values are one loop, attn_mul: rows of numbers
+ * times vectors of keys, or of dimensions, with all sums in registers. F16, BF16 and F32 are decoded as they are loaded; of
+ * Q8_0 and E4M3 a few columns are decoded first, into a panel that stays in the first-level cache.
+ * The first tile of a segment fetches what comes after: the values while it computes scores, then the next segment's keys (pages are
+ * read in columns, which no hardware prefetcher foresees).
  * Scores of invisible lanes of a page are computed from whatever bytes lie there (lanes do not mix) and overwritten before they
  * are looked at; value rows are taken only if visible. */
 #ifndef HEARTH_KERNEL_SIMD_ATTN_H
@@ -11,21 +14,46 @@
 #include "kernel/kernel.h"
 #include "kernel/simd/elem.h"
 
-enum { ATTN_TILE = 32, ATTN_SEG = KERNEL_SEGMENT, ATTN_PAD = 16, ATTN_VECS = 4 };
+/* Rows of a tile lie ATTN_STRIDE floats apart: more than a segment, and no power of two, whose lines would share a cache set. */
+enum {
+    ATTN_SEG = KERNEL_SEGMENT,
+    ATTN_PAD = 16,
+    ATTN_STRIDE = KERNEL_SEGMENT + ATTN_PAD,
+    ATTN_WIDE = 4,
+    ATTN_NARROW = 2
+};
 
-struct attn_state { /* of one tile; lives at the front of the scratch */
+struct attn_row { /* one query row, merged so far */
+    float top, len;
+    bool any;
+};
+
+/* y[r][v] = (more ? y[r][v] : 0) + x[r][i] * src[i][v], i ascending: r rows, v vectors. Both x and y have rows ATTN_STRIDE apart. */
+struct attn_mul {
+    const float *x;
+    float *y;
+    const uint8_t *src; /* F32, F16 or BF16 */
+    size_t step, n;     /* bytes from src[i] to src[i + 1]; how many */
+    bool more;
+    const uint8_t *ahead[2]; /* lines to fetch meanwhile, one of each per i */
+    size_t n_ahead[2];
+};
+typedef void attn_mul_fn(const struct attn_mul *m, int rows, int vecs);
+
+struct attn_state { /* lives at the front of the scratch */
     const struct attn_args *a;
-    size_t first, hdp;                    /* first query row of the tile; head_dim rounded up to 16 */
-    size_t n;                             /* active rows */
-    size_t row[ATTN_TILE];                /* active -> row in the tile */
-    size_t lo[ATTN_TILE], hi[ATTN_TILE];  /* active: visible part of the segment, relative to it */
-    float top[ATTN_TILE], len[ATTN_TILE]; /* merged so far, by row */
-    float m[ATTN_TILE], l[ATTN_TILE];     /* this segment, by active */
-    bool any[ATTN_TILE];                  /* row has merged something */
-    float *s;                             /* [active][512] */
-    float *o;                             /* [active][hdp] this segment */
-    float *sum;                           /* [row][hdp] merged */
-    float *page;                          /* head_dim < hdp: one page of V as f32 */
+    attn_mul_fn *mul[2];                 /* for pages of a direct type, and for the panel */
+    size_t hdp;                          /* head_dim rounded up to 16 */
+    size_t n_active, *active;            /* [n_q] rows that see something of this segment */
+    struct attn_row *merged;             /* [n_q] */
+    float *sum;                          /* [n_q][hdp] merged */
+    size_t n, row[ATTN_ROWS];            /* the tile */
+    size_t lo[ATTN_ROWS], hi[ATTN_ROWS]; /* visible part of the segment, relative to it */
+    float *q, *s, *o;                    /* [row][ATTN_STRIDE]: queries, scores, this segment's values */
+    float *panel;                        /* decoded columns */
+    const uint8_t *ahead[2];             /* what the next calls of mul fetch */
+    size_t n_ahead[2];
+    size_t end_page; /* pages from here on are not looked at */
 };
 
 VEC size_t attn_pad(size_t hd)
@@ -35,93 +63,220 @@ VEC size_t attn_pad(size_t hd)
 
 VEC size_t attn_scratch_bytes(size_t n_q, size_t hd)
 {
-    size_t rows = n_q < ATTN_TILE ? n_q : ATTN_TILE, hdp = attn_pad(hd);
-    return ((sizeof(struct attn_state) + 63) & ~(size_t)63) +
-           4 * (rows * ATTN_SEG + 2 * rows * hdp + KERNEL_PAGE * hdp) + 64;
+    size_t front = sizeof(struct attn_state) + n_q * (sizeof(size_t) + sizeof(struct attn_row)),
+           columns = (hd > KERNEL_PAGE ? hd : KERNEL_PAGE) * ATTN_WIDE * VW;
+    return ((front + 63) & ~(size_t)63) + 4 * (n_q * attn_pad(hd) + 3 * ATTN_ROWS * ATTN_STRIDE + columns);
 }
 
-/* nr rows times nv vectors of keys from key v0 of the page; s points at the page's place in each row's scores. The two pages in
- * `ahead` (or NULL) are fetched meanwhile, one row of 128 bytes of each per step: this loop reads pages in columns, which the
- * hardware does not foresee. */
-VEC void attn_score_tile(const float *const *q, float *const *s, const uint8_t *kh, size_t v0, size_t hd,
-                         const uint8_t *const *ahead, int nr)
+/* ---- the loop ---- */
+
+VEC size_t attn_size(enum dtype t)
 {
-    vf acc[ATTN_ROWS][ATTN_VECS];
+    return t == DT_F32 ? 4 : t == DT_F16 || t == DT_BF16 ? 2 : 1;
+}
+
+/* Types that mul reads as they are; the others go through the panel. */
+VEC bool attn_direct(enum dtype t)
+{
+    return t == DT_F32 || t == DT_F16 || t == DT_BF16;
+}
+
+VEC vf attn_load(const uint8_t *p, enum dtype t)
+{
+    if (t == DT_F32)
+        return v_load((const float *)(const void *)p);
+    if (t == DT_F16)
+        return v_load_half(p);
+    if (t == DT_BF16)
+        return v_load_bf16(p);
+    return t == DT_Q8_0 ? v_load_s8(p) : v_load_e4m3(p);
+}
+
+VEC void attn_tile(const struct attn_mul *m, enum dtype t, int nr, int nv)
+{
+    vf acc[ATTN_ROWS][ATTN_WIDE];
     for (int r = 0; r < nr; r++)
-        for (int v = 0; v < ATTN_VECS; v++)
-            acc[r][v] = v_set1(0.0f);
-    for (size_t d = 0; d < hd; d++) {
-        for (int i = 0; ahead && i < 2; i++) {
-            v_fetch(ahead[i] + d * 2 * KERNEL_PAGE);
-            v_fetch(ahead[i] + d * 2 * KERNEL_PAGE + 64);
-        }
-        vf k[ATTN_VECS];
-        for (int v = 0; v < ATTN_VECS; v++)
-            k[v] = v_load_half(kh + 2 * (d * KERNEL_PAGE + v0 + (size_t)(v * VW)));
+        for (int v = 0; v < nv; v++)
+            acc[r][v] = m->more ? v_load(m->y + r * ATTN_STRIDE + v * VW) : v_set1(0.0f);
+    const uint8_t *src = m->src;
+    const float *x = m->x;
+    size_t n = m->n, step = m->step;
+    for (size_t i = 0; i < n; i++, src += step) {
+        for (int j = 0; j < 2; j++)
+            if (i < m->n_ahead[j])
+                v_fetch(m->ahead[j] + 64 * i);
+        vf c[ATTN_WIDE];
+        for (int v = 0; v < nv; v++)
+            c[v] = attn_load(src + (size_t)(v * VW) * attn_size(t), t);
         for (int r = 0; r < nr; r++) {
-            vf x = v_set1(q[r][d]);
-            for (int v = 0; v < ATTN_VECS; v++)
-                acc[r][v] = v_fma(x, k[v], acc[r][v]);
+            vf b = v_set1(x[i + (size_t)r * ATTN_STRIDE]);
+            for (int v = 0; v < nv; v++)
+                acc[r][v] = v_fma(b, c[v], acc[r][v]);
         }
     }
     for (int r = 0; r < nr; r++)
-        for (int v = 0; v < ATTN_VECS; v++)
-            v_store(s[r] + v0 + (size_t)(v * VW), acc[r][v]);
+        for (int v = 0; v < nv; v++)
+            v_store(m->y + r * ATTN_STRIDE + v * VW, acc[r][v]);
 }
 
-VEC void attn_score_rows(const struct attn_state *t, size_t i, size_t at, const uint8_t *kh,
-                         const uint8_t *const *ahead, int nr)
+/* Vectors side by side for a tile of n rows. */
+VEC int attn_vecs(size_t n)
 {
-    const float *q[ATTN_ROWS];
-    float *s[ATTN_ROWS];
-    for (int r = 0; r < nr; r++) {
-        q[r] = t->a->q[t->first + t->row[i + (size_t)r]];
-        s[r] = t->s + (i + (size_t)r) * ATTN_SEG + at;
+    return n * ATTN_WIDE <= ATTN_ACC ? ATTN_WIDE : ATTN_NARROW;
+}
+
+VEC void attn_mul_rows(const struct attn_mul *m, enum dtype t, int rows, int vecs)
+{
+    const int full = attn_vecs((size_t)rows);
+    if (vecs == full)
+        attn_tile(m, t, rows, full);
+    else
+        attn_tile(m, t, rows, 1);
+}
+
+/* One body per number of rows: the sums' registers must be known to the compiler. */
+VEC void attn_mul_any(const struct attn_mul *m, enum dtype t, int rows, int vecs)
+{
+    switch (rows) {
+    case 1:
+        attn_mul_rows(m, t, 1, vecs);
+        break;
+    case 2:
+        attn_mul_rows(m, t, 2, vecs);
+        break;
+    case 3:
+        attn_mul_rows(m, t, 3, vecs);
+        break;
+    case 4:
+        attn_mul_rows(m, t, 4, vecs);
+        break;
+    case 6:
+        attn_mul_rows(m, t, 6, vecs);
+        break;
+#if ATTN_MANY_ROWS
+    case 7:
+        attn_mul_rows(m, t, 7, vecs);
+        break;
+    case 8:
+        attn_mul_rows(m, t, 8, vecs);
+        break;
+    case 12:
+        attn_mul_rows(m, t, 12, vecs);
+        break;
+#endif
     }
-    for (size_t v0 = 0; v0 < KERNEL_PAGE; v0 += ATTN_VECS * VW)
-        attn_score_tile(q, s, kh, v0, t->a->head_dim, v0 ? NULL : ahead, nr);
 }
 
-VEC bool attn_sees(const struct attn_state *t, size_t i, size_t n, size_t lo, size_t hi)
+/* Rows of the next tile when `left` are left: sizes that exist, and no lonely row after a full tile. */
+VEC size_t attn_rows(size_t left)
 {
-    for (size_t j = i; j < i + n; j++)
-        if (t->lo[j] <= hi && t->hi[j] >= lo)
-            return true;
-    return false;
+    static const uint8_t few[] = {0, 1, 2, 3, 4, 3, 6, 4, 4, 6, 6},
+                         many[] = {0, 1, 2, 3, 4, 3, 6, 7, 8, 6, 6, 7, 12, 7, 7, 8, 8, 12, 12, 12, 12};
+    if (ATTN_ROWS == 6)
+        return left < sizeof few ? few[left] : 6;
+    return left < sizeof many ? many[left] : 12;
 }
 
-/* Scores of the page whose first position is `at` within the segment. */
-VEC void attn_score_page(const struct attn_state *t, const uint8_t *kh, size_t at, const uint8_t *const *ahead)
+/* ---- decoding columns ---- */
+
+/* Keys v0.. of a page of K, nv vectors, all dimensions, into the panel. */
+VEC void attn_panel_k(const struct attn_state *t, const uint8_t *k, size_t v0, int nv, enum dtype d)
 {
-    for (size_t i = 0, n; i < t->n; i += n) {
-        n = i + ATTN_ROWS <= t->n ? ATTN_ROWS : t->n - i >= 2 ? 2 : 1;
-        if (!attn_sees(t, i, n, at, at + KERNEL_PAGE - 1))
-            continue;
-        if (n == ATTN_ROWS)
-            attn_score_rows(t, i, at, kh, ahead, ATTN_ROWS);
-        else if (n == 2)
-            attn_score_rows(t, i, at, kh, ahead, 2);
-        else
-            attn_score_rows(t, i, at, kh, ahead, 1);
-        ahead = NULL; /* once per page */
+    size_t hd = t->a->head_dim, width = (size_t)(nv * VW);
+    const uint8_t *scale = k + KERNEL_PAGE * hd + 2 * v0;
+    for (size_t g = 0; g < hd; g += KERNEL_GROUP, scale += 2 * KERNEL_PAGE) {
+        vf s[ATTN_WIDE];
+        for (int v = 0; d == DT_Q8_0 && v < nv; v++)
+            s[v] = v_load_half(scale + 2 * v * VW);
+        for (size_t i = g; i < g + KERNEL_GROUP && i < hd; i++)
+            for (int v = 0; v < nv; v++) {
+                vf c = attn_load(k + (i * KERNEL_PAGE + v0 + (size_t)(v * VW)) * attn_size(d), d);
+                v_store(t->panel + i * width + (size_t)(v * VW), d == DT_Q8_0 ? v_mul(c, s[v]) : c);
+            }
+    }
+}
+
+/* Dimensions d0.. of value rows [lo, hi) into the panel, nv vectors, what is behind head_dim as zeros. */
+VEC void attn_panel_v(const struct attn_state *t, const uint8_t *vh, size_t d0, size_t lo, size_t hi, int nv,
+                      enum dtype d)
+{
+    size_t hd = t->a->head_dim, size = attn_size(d);
+    for (size_t j = lo; j < hi; j++)
+        for (int v = 0; v < nv; v++) {
+            size_t at = d0 + (size_t)(v * VW);
+            const uint8_t *from = vh + (j * hd + at) * size;
+            float *to = t->panel + (j * (size_t)nv + (size_t)v) * VW;
+            uint8_t rest[4 * VW] = {0};
+            if (at + VW > hd)
+                from = memcpy(rest, from, hd > at ? (hd - at) * size : 0);
+            vf c = attn_load(from, d);
+            if (d == DT_Q8_0) {
+                uint16_t h;
+                memcpy(&h, vh + KERNEL_PAGE * hd + 2 * (j * (hd / KERNEL_GROUP) + at / KERNEL_GROUP), sizeof h);
+                c = v_mul(c, v_set1(v_half(h)));
+            }
+            v_store(to, c);
+        }
+}
+
+/* ---- one tile of rows, one segment ---- */
+
+/* Sends the fetching that is due along with a call of mul: as many lines as the call has steps. */
+VEC void attn_call(struct attn_state *t, struct attn_mul *m, int vecs, bool panel)
+{
+    for (int j = 0; j < 2; j++) {
+        size_t n = t->n_ahead[j] < m->n ? t->n_ahead[j] : m->n;
+        m->ahead[j] = t->ahead[j];
+        m->n_ahead[j] = n;
+        t->ahead[j] += 64 * n;
+        t->n_ahead[j] -= n;
+    }
+    t->mul[panel](m, (int)t->n, vecs);
+}
+
+VEC void attn_fetch(struct attn_state *t, int j, const uint8_t *p, enum dtype d)
+{
+    t->ahead[j] = p;
+    t->n_ahead[j] = p ? (t->a->head_dim * KERNEL_PAGE * attn_size(d) + 63) / 64 : 0;
+}
+
+VEC void attn_score_page(struct attn_state *t, const uint8_t *k, size_t at, enum dtype d)
+{
+    const int nv = attn_vecs(t->n);
+    const size_t hd = t->a->head_dim, size = attn_size(d), width = (size_t)(nv * VW);
+    for (size_t v0 = 0; v0 < KERNEL_PAGE; v0 += width) {
+        struct attn_mul m = {.x = t->q, .y = t->s + at + v0, .src = k + v0 * size, .step = KERNEL_PAGE * size, .n = hd};
+        if (!attn_direct(d)) {
+            if (nv == ATTN_WIDE)
+                attn_panel_k(t, k, v0, ATTN_WIDE, d);
+            else
+                attn_panel_k(t, k, v0, ATTN_NARROW, d);
+            m.src = (const uint8_t *)t->panel;
+            m.step = width * sizeof(float);
+        }
+        attn_call(t, &m, nv, !attn_direct(d));
     }
 }
 
 /* Scores -> weights, their largest score and their sum. Lanes that are not visible become -inf, hence weight +0. */
-VEC void attn_softmax(struct attn_state *t, size_t i)
+VEC void attn_softmax(const struct attn_state *t, size_t i, float *top_score, float *sum)
 {
     enum { V = 16 / VW };
-    float *s = t->s + i * ATTN_SEG, lane[16], m = -INFINITY;
+    float *s = t->s + i * ATTN_STRIDE, lane[16], m = -INFINITY;
     size_t from = t->lo[i] & ~(size_t)15, to = (t->hi[i] | 15) + 1;
     for (size_t j = from; j < t->lo[i]; j++)
         s[j] = -INFINITY;
     for (size_t j = t->hi[i] + 1; j < to; j++)
         s[j] = -INFINITY;
-    vf best = v_set1(-INFINITY), acc[V];
-    for (size_t j = from; j < to; j += VW)
-        best = v_max(v_load(s + j), best);
-    v_store(lane, best);
-    for (int l = 0; l < VW; l++)
+    vf best[V], acc[V];
+    for (int v = 0; v < V; v++)
+        best[v] = v_set1(-INFINITY);
+    for (size_t j = from; j < to; j += 16)
+        for (int v = 0; v < V; v++)
+            best[v] = v_max(v_load(s + j + (size_t)(v * VW)), best[v]);
+    for (int v = 0; v < V; v++)
+        v_store(lane + v * VW, best[v]);
+    for (int l = 0; l < 16; l++)
         m = lane[l] > m ? lane[l] : m;
     for (int v = 0; v < V; v++)
         acc[v] = v_set1(0.0f);
@@ -129,60 +284,50 @@ VEC void attn_softmax(struct attn_state *t, size_t i)
     for (size_t j = from; j < to; j += 16)
         for (int v = 0; v < V; v++) {
             float *p = s + j + (size_t)(v * VW);
-            vf e = v_expf(v_sub(v_load(p), top));
+            vf e = v_expf_falling(v_sub(v_load(p), top));
             v_store(p, e);
             acc[v] = v_add(acc[v], e);
         }
     for (int v = 0; v < V; v++)
         v_store(lane + v * VW, acc[v]);
-    t->m[i] = m;
-    t->l[i] = elem_tree16(lane);
+    *top_score = m;
+    *sum = elem_tree16(lane);
 }
 
-/* nr rows times nv vectors of dimensions from d0, keys [lo, hi] of the page: f16 at vh, or f32 at wide. */
-VEC void attn_value_tile(const struct attn_state *t, size_t i, size_t at, const uint8_t *vh, const float *wide,
-                         size_t d0, size_t lo, size_t hi, int nr, int nv)
+/* Keys [lo, hi) of the page at `at` for `n` rows of the tile from row i on. */
+VEC void attn_value_keys(struct attn_state *t, size_t i, size_t n, size_t at, const uint8_t *vh, size_t lo, size_t hi,
+                         enum dtype d)
 {
-    const float *p = t->s + i * ATTN_SEG + at;
-    float *o = t->o + i * t->hdp + d0;
-    size_t stride = t->hdp;
-    vf acc[ATTN_ROWS][ATTN_VECS];
-    for (int r = 0; r < nr; r++)
-        for (int v = 0; v < nv; v++)
-            acc[r][v] = v_load(o + (size_t)r * stride + (size_t)(v * VW));
-    for (size_t j = lo; j <= hi; j++) {
-        vf x[ATTN_VECS];
-        for (int v = 0; v < nv; v++) {
-            size_t from = j * stride + d0 + (size_t)(v * VW);
-            x[v] = wide ? v_load(wide + from) : v_load_half(vh + 2 * from);
+    const size_t hd = t->a->head_dim, size = attn_size(d);
+    const int full = attn_vecs(n);
+    size_t rows = t->n;
+    t->n = n;
+    for (size_t d0 = 0; d0 < t->hdp;) {
+        const int nv = d0 + (size_t)(full * VW) <= t->hdp ? full : 1;
+        struct attn_mul m = {.x = t->s + i * ATTN_STRIDE + at + lo,
+                             .y = t->o + i * ATTN_STRIDE + d0,
+                             .src = vh + (lo * hd + d0) * size,
+                             .step = hd * size,
+                             .n = hi - lo,
+                             .more = true};
+        const bool panel = !attn_direct(d) || d0 + (size_t)(nv * VW) > hd;
+        if (panel) {
+            attn_panel_v(t, vh, d0, lo, hi, nv, d);
+            m.src = (const uint8_t *)(t->panel + lo * (size_t)(nv * VW));
+            m.step = (size_t)(nv * VW) * sizeof(float);
         }
-        for (int r = 0; r < nr; r++) {
-            vf w = v_set1(p[(size_t)r * ATTN_SEG + j]);
-            for (int v = 0; v < nv; v++)
-                acc[r][v] = v_fma(w, x[v], acc[r][v]);
-        }
+        attn_call(t, &m, nv, panel);
+        d0 += (size_t)(nv * VW);
     }
-    for (int r = 0; r < nr; r++)
-        for (int v = 0; v < nv; v++)
-            v_store(o + (size_t)r * stride + (size_t)(v * VW), acc[r][v]);
+    t->n = rows;
 }
 
-VEC void attn_value_keys(const struct attn_state *t, size_t i, size_t at, const uint8_t *vh, const float *wide,
-                         size_t lo, size_t hi, int nr)
-{
-    size_t d0 = 0;
-    for (; d0 + ATTN_VECS * VW <= t->hdp; d0 += ATTN_VECS * VW)
-        attn_value_tile(t, i, at, vh, wide, d0, lo, hi, nr, ATTN_VECS);
-    for (; d0 < t->hdp; d0 += VW)
-        attn_value_tile(t, i, at, vh, wide, d0, lo, hi, nr, 1);
-}
-
-/* Rows i..i+nr-1: keys that all see by the register tile, those before and after row by row; each row's keys stay ascending. */
-VEC void attn_value_rows(const struct attn_state *t, size_t i, size_t at, const uint8_t *vh, const float *wide, int nr)
+/* Keys that all rows see by the tile, those before and after row by row; each row's keys stay ascending. */
+VEC void attn_value_page(struct attn_state *t, const uint8_t *vh, size_t at, enum dtype d)
 {
     size_t lo[ATTN_ROWS], hi[ATTN_ROWS], from = 0, to = KERNEL_PAGE; /* half open, within the page */
-    for (int r = 0; r < nr; r++) {
-        size_t a = t->lo[i + (size_t)r], b = t->hi[i + (size_t)r] + 1;
+    for (size_t r = 0; r < t->n; r++) {
+        size_t a = t->lo[r], b = t->hi[r] + 1;
         lo[r] = a > at ? a - at : 0;
         hi[r] = b < at ? 0 : b - at < KERNEL_PAGE ? b - at : KERNEL_PAGE;
         lo[r] = lo[r] < hi[r] ? lo[r] : hi[r];
@@ -190,70 +335,35 @@ VEC void attn_value_rows(const struct attn_state *t, size_t i, size_t at, const 
         to = hi[r] < to ? hi[r] : to;
     }
     bool common = from < to;
-    for (int r = 0; r < nr; r++) {
+    for (size_t r = 0; r < t->n; r++) {
         size_t end = common ? from : hi[r];
         if (lo[r] < end)
-            attn_value_keys(t, i + (size_t)r, at, vh, wide, lo[r], end - 1, 1);
+            attn_value_keys(t, r, 1, at, vh, lo[r], end, d);
     }
     if (!common)
         return;
-    attn_value_keys(t, i, at, vh, wide, from, to - 1, nr);
-    for (int r = 0; r < nr; r++)
+    attn_value_keys(t, 0, t->n, at, vh, from, to, d);
+    for (size_t r = 0; r < t->n; r++)
         if (to < hi[r])
-            attn_value_keys(t, i + (size_t)r, at, vh, wide, to, hi[r] - 1, 1);
+            attn_value_keys(t, r, 1, at, vh, to, hi[r], d);
 }
 
-/* Value rows [lo, hi) of a page as f32, padded with zeros to hdp. */
-VEC void attn_value_convert(const struct attn_state *t, const uint8_t *vh, size_t lo, size_t hi)
+/* Merges one segment's result into what the row has; `sum` has room for whole vectors, o is as long. */
+VEC void attn_merge_one(struct attn_row *g, float *sum, const float *o, float m, float l, size_t hdp)
 {
-    size_t hd = t->a->head_dim;
-    for (size_t j = lo; j < hi; j++) {
-        float *to = t->page + j * t->hdp;
-        const uint8_t *from = vh + 2 * j * hd;
-        size_t d = 0;
-        for (; d + VW <= hd; d += VW)
-            v_store(to + d, v_load_half(from + 2 * d));
-        if (d == t->hdp)
-            continue;
-        uint8_t rest[2 * ATTN_PAD] = {0};
-        memcpy(rest, from + 2 * d, 2 * (hd - d));
-        for (size_t i = 0; d < t->hdp; d += VW, i += VW)
-            v_store(to + d, v_load_half(rest + 2 * i));
-    }
-}
-
-VEC void attn_value_page(const struct attn_state *t, const uint8_t *vh, size_t at, const float *wide)
-{
-    for (size_t i = 0, n; i < t->n; i += n) {
-        n = i + ATTN_ROWS <= t->n ? ATTN_ROWS : t->n - i >= 2 ? 2 : 1;
-        if (n == ATTN_ROWS)
-            attn_value_rows(t, i, at, vh, wide, ATTN_ROWS);
-        else if (n == 2)
-            attn_value_rows(t, i, at, vh, wide, 2);
-        else
-            attn_value_rows(t, i, at, vh, wide, 1);
-    }
-}
-
-VEC void attn_merge(struct attn_state *t, size_t i)
-{
-    size_t r = t->row[i];
-    float *sum = t->sum + r * t->hdp, *o = t->o + i * t->hdp;
-    if (!t->any[r]) {
-        t->any[r] = true;
-        t->top[r] = t->m[i];
-        t->len[r] = t->l[i];
-        memcpy(sum, o, t->hdp * sizeof *sum);
+    if (!g->any) {
+        *g = (struct attn_row){m, l, true};
+        memcpy(sum, o, hdp * sizeof *sum);
         return;
     }
-    float pair[VW] = {0}, up = t->m[i] > t->top[r] ? t->m[i] : t->top[r];
-    pair[0] = t->top[r] - up;
-    pair[1] = t->m[i] - up;
+    float pair[VW] = {0}, up = m > g->top ? m : g->top;
+    pair[0] = g->top - up;
+    pair[1] = m - up;
     v_store(pair, v_expf(v_load(pair)));
-    t->top[r] = up;
-    t->len[r] = fmaf(t->len[r], pair[0], t->l[i] * pair[1]);
+    g->top = up;
+    g->len = fmaf(g->len, pair[0], l * pair[1]);
     vf ka = v_set1(pair[0]), kb = v_set1(pair[1]);
-    for (size_t d = 0; d < t->hdp; d += VW)
+    for (size_t d = 0; d < hdp; d += VW)
         v_store(sum + d, v_fma(v_load(sum + d), ka, v_mul(v_load(o + d), kb)));
 }
 
@@ -263,89 +373,139 @@ VEC size_t attn_first(const struct attn_args *a, int32_t pos)
     return a->window > 0 && pos >= a->window ? (size_t)(pos - a->window + 1) : 0;
 }
 
-VEC void attn_segment(struct attn_state *t, size_t rows, size_t start)
+/* Where row i's result of a segment goes when segments are left apart. */
+VEC float *attn_part(const struct attn_args *a, size_t i, size_t seg)
 {
-    const struct attn_args *a = t->a;
-    size_t lo = ATTN_SEG, hi = 0;
-    t->n = 0;
-    for (size_t r = 0; r < rows; r++) {
-        int32_t pos = a->pos[t->first + r];
-        size_t first = attn_first(a, pos), last = (size_t)pos;
-        if (last < start || first >= start + ATTN_SEG)
-            continue;
-        t->row[t->n] = r;
-        t->lo[t->n] = first > start ? first - start : 0;
-        t->hi[t->n] = last - start < ATTN_SEG ? last - start : ATTN_SEG - 1;
-        lo = t->lo[t->n] < lo ? t->lo[t->n] : lo;
-        hi = t->hi[t->n] > hi ? t->hi[t->n] : hi;
-        t->n++;
-    }
-    if (t->n == 0)
-        return;
-    const uint8_t *const *pages = a->pages + start / KERNEL_PAGE;
-    for (size_t p = lo / KERNEL_PAGE; p <= hi / KERNEL_PAGE; p++) {
-        if (!pages[p])
-            continue;
-        const uint8_t *next = p < hi / KERNEL_PAGE && pages[p + 1] ? pages[p + 1] : pages[p];
-        const uint8_t *ahead[2] = {next + a->k_off, pages[p] + a->v_off};
-        attn_score_page(t, pages[p] + a->k_off, p * KERNEL_PAGE, ahead);
-    }
-    for (size_t i = 0; i < t->n; i++)
-        attn_softmax(t, i);
-    memset(t->o, 0, t->n * t->hdp * sizeof *t->o);
-    for (size_t p = lo / KERNEL_PAGE; p <= hi / KERNEL_PAGE; p++) {
-        size_t at = p * KERNEL_PAGE;
-        if (!pages[p])
-            continue;
-        if (a->head_dim == t->hdp) {
-            attn_value_page(t, pages[p] + a->v_off, at, NULL);
+    return a->part + (i * a->part_n + seg - a->part_first) * kernel_part(a->head_dim);
+}
+
+VEC void attn_tile_end(struct attn_state *t, size_t seg)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        const float *o = t->o + i * ATTN_STRIDE;
+        size_t r = t->row[i];
+        float m = t->q[i * ATTN_STRIDE], l = t->q[i * ATTN_STRIDE + 1];
+        if (t->a->part) {
+            float *to = attn_part(t->a, r, seg);
+            to[0] = m;
+            to[1] = l;
+            memcpy(to + ATTN_PAD, o, t->hdp * sizeof *o);
         } else {
-            attn_value_convert(t, pages[p] + a->v_off, lo > at ? lo - at : 0,
-                               hi - at < KERNEL_PAGE ? hi - at + 1 : KERNEL_PAGE);
-            attn_value_page(t, NULL, at, t->page);
+            attn_merge_one(&t->merged[r], t->sum + r * t->hdp, o, m, l, t->hdp);
         }
     }
-    for (size_t i = 0; i < t->n; i++)
-        attn_merge(t, i);
 }
 
-VEC void attn_tile(struct attn_state *t, size_t rows)
+/* The tile's rows are set. `first` tile of the segment: it fetches; `cold`: nobody has fetched its keys. */
+VEC void attn_segment_tile(struct attn_state *t, size_t seg, bool first, bool cold, enum dtype d)
 {
     const struct attn_args *a = t->a;
-    size_t first = SIZE_MAX, last = 0;
-    for (size_t r = 0; r < rows; r++) {
-        size_t f = attn_first(a, a->pos[t->first + r]), l = (size_t)a->pos[t->first + r];
-        first = f < first ? f : first;
-        last = l > last ? l : last;
-        t->any[r] = false;
+    const uint8_t *const *pages = a->pages + seg * (ATTN_SEG / KERNEL_PAGE);
+    size_t lo = ATTN_SEG, hi = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        memcpy(t->q + i * ATTN_STRIDE, a->q[t->row[i]], a->head_dim * sizeof(float));
+        memset(t->o + i * ATTN_STRIDE, 0, t->hdp * sizeof(float));
+        lo = t->lo[i] < lo ? t->lo[i] : lo;
+        hi = t->hi[i] > hi ? t->hi[i] : hi;
     }
-    for (size_t start = first / ATTN_SEG * ATTN_SEG; start <= last; start += ATTN_SEG)
-        attn_segment(t, rows, start);
-    for (size_t r = 0; r < rows; r++) {
-        float *out = a->out[t->first + r], *sum = t->sum + r * t->hdp, inv = 1.0f / t->len[r];
-        elem_map(ELEM_SCALE, out, sum, NULL, inv, a->head_dim);
+    for (size_t p = lo / KERNEL_PAGE; p <= hi / KERNEL_PAGE; p++) {
+        if (!pages[p])
+            continue;
+        attn_fetch(t, 0, first ? pages[p] + a->v_off : NULL, d);
+        attn_fetch(t, 1, cold && p < hi / KERNEL_PAGE && pages[p + 1] ? pages[p + 1] + a->k_off : NULL, d);
+        attn_score_page(t, pages[p] + a->k_off, p * KERNEL_PAGE, d);
+    }
+    for (size_t i = 0; i < t->n; i++) /* the queries' place is free now */
+        attn_softmax(t, i, t->q + i * ATTN_STRIDE, t->q + i * ATTN_STRIDE + 1);
+    attn_fetch(t, 1, NULL, d);
+    for (size_t p = lo / KERNEL_PAGE; p <= hi / KERNEL_PAGE; p++) {
+        if (!pages[p])
+            continue;
+        size_t after = (seg + 1) * (ATTN_SEG / KERNEL_PAGE) + p;
+        attn_fetch(t, 0, first && after < t->end_page && a->pages[after] ? a->pages[after] + a->k_off : NULL, d);
+        attn_value_page(t, pages[p] + a->v_off, p * KERNEL_PAGE, d);
+    }
+    attn_tile_end(t, seg);
+}
+
+/* ---- all rows ---- */
+
+VEC void attn_segment(struct attn_state *t, size_t seg, bool cold, enum dtype d)
+{
+    const struct attn_args *a = t->a;
+    size_t start = seg * ATTN_SEG;
+    t->n_active = 0;
+    for (size_t r = 0; r < a->n_q; r++)
+        if ((size_t)a->pos[r] >= start && attn_first(a, a->pos[r]) < start + ATTN_SEG)
+            t->active[t->n_active++] = r;
+    for (size_t i = 0; i < t->n_active; i += t->n) {
+        t->n = attn_rows(t->n_active - i);
+        for (size_t j = 0; j < t->n; j++) {
+            size_t r = t->active[i + j], from = attn_first(a, a->pos[r]), to = (size_t)a->pos[r];
+            t->row[j] = r;
+            t->lo[j] = from > start ? from - start : 0;
+            t->hi[j] = to - start < ATTN_SEG ? to - start : ATTN_SEG - 1;
+        }
+        attn_segment_tile(t, seg, i == 0, cold && i == 0, d);
     }
 }
 
-VEC void attn_run(const struct attn_args *a)
+VEC void attn_set(struct attn_state *t, const struct attn_args *a, attn_mul_fn *direct, attn_mul_fn *panel)
+{
+    *t = (struct attn_state){.a = a, .mul = {direct, panel}, .hdp = attn_pad(a->head_dim)};
+    t->active = (size_t *)(void *)(t + 1);
+    t->merged = (struct attn_row *)(void *)(t->active + a->n_q);
+    size_t front = (size_t)((uint8_t *)(t->merged + a->n_q) - (uint8_t *)t);
+    t->sum = (float *)(void *)((uint8_t *)t + ((front + 63) & ~(size_t)63));
+    t->q = t->sum + a->n_q * t->hdp;
+    t->s = t->q + ATTN_ROWS * ATTN_STRIDE;
+    t->o = t->s + ATTN_ROWS * ATTN_STRIDE;
+    t->panel = t->o + ATTN_ROWS * ATTN_STRIDE;
+}
+
+VEC void attn_run(const struct attn_args *a, enum dtype d, attn_mul_fn *direct, attn_mul_fn *panel)
 {
     struct attn_state *t = a->scratch;
-    size_t rows = a->n_q < ATTN_TILE ? a->n_q : ATTN_TILE;
-    t->a = a;
-    t->hdp = attn_pad(a->head_dim);
-    t->s = (float *)(void *)((uint8_t *)a->scratch + ((sizeof *t + 63) & ~(size_t)63));
-    t->o = t->s + rows * ATTN_SEG;
-    t->sum = t->o + rows * t->hdp;
-    t->page = t->sum + rows * t->hdp;
-    for (t->first = 0; t->first < a->n_q; t->first += ATTN_TILE)
-        attn_tile(t, a->n_q - t->first < ATTN_TILE ? a->n_q - t->first : ATTN_TILE);
+    size_t first = SIZE_MAX, last = 0;
+    attn_set(t, a, direct, panel);
+    for (size_t r = 0; r < a->n_q; r++) {
+        size_t f = attn_first(a, a->pos[r]), l = (size_t)a->pos[r];
+        first = f < first ? f : first;
+        last = l > last ? l : last;
+        t->merged[r].any = false;
+    }
+    size_t seg0 = first / ATTN_SEG, seg1 = last / ATTN_SEG + 1;
+    if (a->part) {
+        seg0 = a->seg0 > seg0 ? a->seg0 : seg0;
+        seg1 = a->seg1 < seg1 ? a->seg1 : seg1;
+    }
+    t->end_page = last / KERNEL_PAGE + 1;
+    if (t->end_page > seg1 * (ATTN_SEG / KERNEL_PAGE))
+        t->end_page = seg1 * (ATTN_SEG / KERNEL_PAGE);
+    for (size_t seg = seg0; seg < seg1; seg++)
+        attn_segment(t, seg, seg == seg0, d);
+    for (size_t r = 0; r < a->n_q && !a->part; r++)
+        elem_map(ELEM_SCALE, a->out[r], t->sum + r * t->hdp, NULL, 1.0f / t->merged[r].len, a->head_dim);
 }
 
-/* A page's K column is strided, one half apart by 128 bytes: written from a buffer of converted values. */
-VEC void attn_kv_store(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t hd,
-                       size_t slot)
+VEC void attn_merge_parts(const struct attn_args *a)
 {
-    uint8_t *kp = block + k_off + 2 * slot, *vp = block + v_off + 2 * slot * hd, h[2 * VW];
+    struct attn_state *t = a->scratch;
+    attn_set(t, a, NULL, NULL);
+    for (size_t r = 0; r < a->n_q; r++) {
+        struct attn_row g = {.any = false};
+        for (size_t seg = attn_first(a, a->pos[r]) / ATTN_SEG; seg <= (size_t)a->pos[r] / ATTN_SEG; seg++) {
+            const float *p = attn_part(a, r, seg);
+            attn_merge_one(&g, t->sum, p + ATTN_PAD, p[0], p[1], t->hdp);
+        }
+        elem_map(ELEM_SCALE, a->out[r], t->sum, NULL, 1.0f / g.len, a->head_dim);
+    }
+}
+
+/* A page's K column is strided: written from a buffer of converted values. */
+VEC void attn_store_half(uint8_t *kp, uint8_t *vp, const float *k, const float *v, size_t hd)
+{
+    uint8_t h[2 * VW];
     for (size_t d = 0; d < hd; d += VW) {
         size_t n = hd - d < VW ? hd - d : VW;
         float x[VW] = {0}, y[VW] = {0};

@@ -10,12 +10,12 @@
 #include <math.h>
 #include <unistd.h>
 
-enum { W = 64, VOCAB = W, DIM = 16, HEADS = W / DIM, KV_HEADS = 2, TOK = 150, CHUNK = 64 };
+enum { W = 64, VOCAB = W, DIM = 16, KV_WIDTH = W / 2, TOK = 150, CHUNK = 64 };
 
 /* Weights in a scratch file: embedding, identity, norm weights, projections to keys and values. */
 enum { W_EMBED, W_HEAD, W_NORM, W_K, W_V, N_W };
 static float *weights[N_W];
-static const int weight_rows[N_W] = {VOCAB, VOCAB, 1, KV_HEADS *DIM, KV_HEADS *DIM};
+static const int weight_rows[N_W] = {VOCAB, VOCAB, 1, KV_WIDTH, KV_WIDTH};
 static char path[] = "/tmp/hearth-test-ops-XXXXXX";
 static struct ledger *ledger;
 
@@ -125,20 +125,20 @@ static double project(int w, int t, int row)
 
 static double want_attn(const struct op_case *c, int t, int col)
 {
-    int head = col / DIM, kv = head / (HEADS / KV_HEADS), first = 0;
+    int dim = c->node.head_dim, head = col / dim, kv = head / 2, first = 0;
     if (c->node.window && t - c->node.window + 1 > 0)
         first = t - c->node.window + 1;
     double z = 0.0, sum = 0.0, max = -INFINITY, s[TOK];
     for (int j = first; j <= t; j++) {
         s[j] = 0.0;
-        for (int d = 0; d < DIM; d++)
-            s[j] += x_at(t, head * DIM + d) * project(W_K, j, kv * DIM + d);
+        for (int d = 0; d < dim; d++)
+            s[j] += x_at(t, head * dim + d) * project(W_K, j, kv * dim + d);
         max = s[j] > max ? s[j] : max;
     }
     for (int j = first; j <= t; j++) {
         double p = exp(s[j] - max);
         z += p;
-        sum += p * project(W_V, j, kv * DIM + col % DIM);
+        sum += p * project(W_V, j, kv * dim + col % dim);
     }
     return sum / z;
 }
@@ -154,12 +154,12 @@ static struct graph *build(const struct op_case *c)
     n.w[0] = n.op == OP_RMSNORM ? W_NORM : -1;
     n.w[1] = -1;
     if (n.op == OP_ATTN) {
-        int width = KV_HEADS * DIM;
-        n.layer = graph_add_kv(g, KV_HEADS, DIM, n.window, c->kv);
-        n.in[1] = graph_add(g, &(struct graph_node){.op = OP_LINEAR, .in = {x}, .w = {W_K, -1}}, width, false);
-        n.in[2] = graph_add(g, &(struct graph_node){.op = OP_LINEAR, .in = {x}, .w = {W_V, -1}}, width, false);
-        n.n_head = HEADS;
-        n.n_kv_head = KV_HEADS;
+        int dim = n.head_dim;
+        n.layer = graph_add_kv(g, KV_WIDTH / dim, dim, n.window, c->kv);
+        n.in[1] = graph_add(g, &(struct graph_node){.op = OP_LINEAR, .in = {x}, .w = {W_K, -1}}, KV_WIDTH, false);
+        n.in[2] = graph_add(g, &(struct graph_node){.op = OP_LINEAR, .in = {x}, .w = {W_V, -1}}, KV_WIDTH, false);
+        n.n_head = W / dim;
+        n.n_kv_head = KV_WIDTH / dim;
     }
     if (n.op != OP_EMBED)
         y = graph_add(g, &n, W, false);
@@ -232,6 +232,9 @@ static const struct op_case cases[] = {
      DT_F32},
     {"attn", {.op = OP_ATTN, .head_dim = DIM}, want_attn, DT_F16},
     {"attn, f32 cache", {.op = OP_ATTN, .head_dim = DIM}, want_attn, DT_F32},
+    {"attn, bf16 cache", {.op = OP_ATTN, .head_dim = DIM}, want_attn, DT_BF16},
+    {"attn, q8_0 cache", {.op = OP_ATTN, .head_dim = 2 * DIM}, want_attn, DT_Q8_0},
+    {"attn, e4m3 cache", {.op = OP_ATTN, .head_dim = DIM}, want_attn, DT_F8_E4M3},
     {"attn, window", {.op = OP_ATTN, .head_dim = DIM, .window = 17}, want_attn, DT_F16},
     {"add", {.op = OP_ADD}, want_add, DT_F32},
     {"scale", {.op = OP_SCALE, .f = 1.7f}, want_scale, DT_F32},
@@ -256,7 +259,9 @@ static void test_values(void)
                 double d = fabs((double)got[t * VOCAB + c] - cases[i].want(&cases[i], t, c));
                 worst = d > worst || isnan(d) ? d : worst;
             }
-        double limit = cases[i].kv == DT_F16 ? 5e-3 : 2e-5;
+        static const double limits[DT_COUNT] = {
+            [DT_F32] = 2e-5, [DT_F16] = 5e-3, [DT_BF16] = 4e-2, [DT_Q8_0] = 0.15, [DT_F8_E4M3] = 0.5};
+        double limit = limits[cases[i].kv];
         if (!(worst < limit))
             fprintf(stderr, "%s: off by %g\n", cases[i].name, worst);
         CHECK(worst < limit);

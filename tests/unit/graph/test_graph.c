@@ -120,6 +120,16 @@ static void test_kv_layout(void)
     CHECK_INT(g->kv_class[1].block_bytes, 2 * 128 * 64 * 4);
     CHECK_INT(graph_add_kv(g, 1, 64, 1024, DT_F16), 3);
     CHECK_INT(g->kv_class[1].window, 1024);
+    size_t before = g->kv_class[0].block_bytes;
+    CHECK_INT(graph_add_kv(g, 2, 64, 0, DT_Q8_0), 4);
+    CHECK_INT(g->kv[4].dtype, DT_Q8_0);
+    CHECK_INT(g->kv_class[0].block_bytes - before, 2 * 2 * 64 * 68); /* 64 codes and two scales a key */
+    before = g->kv_class[0].block_bytes;
+    CHECK_INT(graph_add_kv(g, 2, 80, 0, DT_Q8_0), 5); /* no groups of 32 */
+    CHECK_INT(g->kv[5].dtype, DT_F16);
+    CHECK_INT(g->kv_class[0].block_bytes - before, 2 * 2 * 64 * 80 * 2);
+    CHECK_INT(graph_add_kv(g, 1, 80, 0, DT_F8_E4M3), 6);
+    CHECK_INT(g->kv[6].head_bytes, 64 * 80);
     graph_free(g);
 }
 

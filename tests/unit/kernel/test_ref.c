@@ -123,7 +123,7 @@ static void attention_is_softmax(void)
             kk[p][d] = gauss();
             vv[p][d] = gauss();
         }
-        k.kv_store(block[p / 64], 128, 128 + HD * 128, kk[p], vv[p], HD, p % 64);
+        k.attn[DT_F16].store(block[p / 64], 128, 128 + HD * 128, kk[p], vv[p], HD, p % 64);
         pages[p / 64] = block[p / 64];
     }
     static const int32_t pos[NQ] = {0, 63, 511, 512, NPOS - 1};
@@ -137,7 +137,16 @@ static void attention_is_softmax(void)
                 q[i][d] = 0.5f * gauss();
         }
         void *scratch = room(k.attn_scratch(NQ, HD));
-        k.attn(&(struct attn_args){qp, op, pos, NQ, HD, pages, 128, 128 + HD * 128, window, scratch});
+        k.attn[DT_F16].attn(&(struct attn_args){.q = qp,
+                                                .out = op,
+                                                .pos = pos,
+                                                .n_q = NQ,
+                                                .head_dim = HD,
+                                                .pages = pages,
+                                                .k_off = 128,
+                                                .v_off = 128 + HD * 128,
+                                                .window = window,
+                                                .scratch = scratch});
         free(scratch);
         for (int i = 0; i < NQ; i++) {
             double sum = 0, o[HD] = {0};
@@ -206,7 +215,11 @@ static void entries_have_names_and_levels(void)
     for (int t = 0; t < DT_COUNT; t++)
         linear += k.linear[t].mul != NULL;
     CHECK_INT(linear, DT_COUNT - 1); /* all but F8_E4M3 */
-    CHECK_INT(n, linear + 10);
+    size_t caches = 0;
+    for (int t = 0; t < DT_COUNT; t++)
+        caches += k.attn[t].attn && k.attn[t].store;
+    CHECK_INT(caches, 5); /* F32, F16, BF16, Q8_0, F8_E4M3 */
+    CHECK_INT(n, linear + 2 * caches + 9);
     CHECK(kernel_entry_level(&k, n) == NULL);
 }
 
