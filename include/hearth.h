@@ -126,6 +126,32 @@ struct hearth_model_status {
 size_t hearth_models(struct hearth *h, struct hearth_model_status *out, size_t max);
 const char *hearth_model_name(const struct hearth_model *m);
 bool hearth_model_has_template(const struct hearth_model *m);
+
+/* What a model would take, before it is loaded: told by the code that plans the real thing, exact to the byte of the ledger. */
+enum { HEARTH_FIT_GO = 16 };
+struct hearth_fit {
+    char name[96];
+    size_t weights, scratch, header, text; /* held while it is resident; text: tokeniser and template */
+    size_t load;                           /* more for as long as the load runs */
+    size_t kv, rows, requests; /* more while `parallel` requests of `ctx` tokens run: KV, logits, their own tokens */
+    size_t kv_token;           /* KV of one token */
+    size_t total;              /* resident and working: all of the above but `load` */
+    int n_ctx, ctx, parallel;
+    bool resident;
+    size_t ceiling, used, spare; /* of the ledger; spare: unused KV and cached pages that go when they are in the way */
+    size_t need;                 /* bytes it lacks now to be loaded and work so */
+    bool fits;                   /* it can, if `go` go */
+    int n_go;                    /* idle models that would have to go, at most HEARTH_FIT_GO are named */
+    char go[HEARTH_FIT_GO][96];
+    size_t go_bytes;
+    size_t busy_bytes; /* held by models that cannot go now */
+};
+/* ctx 0: the smaller of 4096 and the model's context; parallel 0: 1. Nothing is loaded and nobody goes. */
+int hearth_fit(struct hearth *h, const char *name, int ctx, int parallel, struct hearth_fit *out, struct err *e);
+/* The same judged against another ceiling (nothing but the ceiling is another). */
+void hearth_fit_under(struct hearth_fit *f, size_t ceiling);
+struct buf;
+void hearth_fit_json(const struct hearth_fit *f, struct buf *out); /* one object; field names as above */
 struct ledger;
 struct engine;
 struct store;

@@ -12,6 +12,7 @@
  *   POST /tokenize, /detokenize (vLLM's `prompt` and llama.cpp's `content` are both taken, and both answered)
  *   GET  /api/status, /api/routes
  *   POST /api/load {"model"}    answers when the model is ready; /api/unload {"model"}
+ *   POST /api/fit {"model","ctx","parallel"}   what it would take and who would have to go: the fields of struct hearth_fit
  *
  * GET /api/status, one object for `hearth ps` and the page's strip:
  *   {"version", "url", "pid", "uptime_s", "default_model" (null if none),

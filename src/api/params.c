@@ -53,6 +53,11 @@ static int whole(const cJSON *o, const char *key, double lo, double hi, int *out
     return rc;
 }
 
+int params_int(const cJSON *o, const char *key, int lo, int hi, int *out, struct problem *p)
+{
+    return whole(o, key, lo, hi, out, p);
+}
+
 int params_bool(const cJSON *o, const char *key, bool *out, struct problem *p)
 {
     const cJSON *v = get(o, key);

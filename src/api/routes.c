@@ -15,6 +15,7 @@ static const struct route table[] = {
     {"POST", "/detokenize", "detokenize", tokens_decode_post, true, false},
     {"GET", "/api/status", "status", status_get, true, false},
     {"GET", "/api/routes", "routes", routes_get, true, false},
+    {"POST", "/api/fit", "fit", fit_post, true, false},
     {"POST", "/api/load", "load", models_load_post, true, false},
     {"POST", "/api/unload", "unload", models_unload_post, true, false},
     {"GET", "/", "web", web_get, false, true}, /* and every other path of the page; last */

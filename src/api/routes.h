@@ -19,6 +19,7 @@ const struct route *routes_find(const char *method, const char *path, char *allo
 
 enum route_result chat_post(struct api *a, struct http_req *r);
 enum route_result completions_post(struct api *a, struct http_req *r);
+enum route_result fit_post(struct api *a, struct http_req *r);
 enum route_result status_health_get(struct api *a, struct http_req *r);
 enum route_result models_load_post(struct api *a, struct http_req *r);
 enum route_result metrics_get(struct api *a, struct http_req *r);

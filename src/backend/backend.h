@@ -25,6 +25,7 @@ const struct kernels *backend_kernels(const struct backend *b);
 
 /* What a load will take: packed weights, and the fixed staging buffer while it runs. */
 size_t backend_weights_bytes(const struct backend *b, const struct graph *g);
+size_t backend_staging_bytes(const struct backend *b, const struct graph *g);
 /* Reads and packs g's weights from the file. Parallel, cancellable; on failure nothing stays reserved. progress may be NULL;
  * it is called on the calling thread with bytes done and total, and cancels the load by returning non-zero. */
 struct load_args {

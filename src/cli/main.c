@@ -35,6 +35,10 @@ static const struct command commands[] = {
     {"rm", "remove models from this machine", "NAME...", "  hearth rm smollm2:135m\n", rm_opts, 1, -1, cmd_rm, false},
     {"ps", "what the running server holds: models, memory by owner, requests", "", "  hearth ps\n  hearth ps --json\n",
      ps_opts, 0, 0, cmd_ps, false},
+    {"fit", "what a model would take, and who would have to go, before it is loaded", "MODEL",
+     "  hearth fit qwen2.5-coder:1.5b\n  hearth fit qwen2.5-coder:1.5b --ctx 32k --parallel 4\n"
+     "  hearth fit ./model.gguf --ceiling 2G --json\n",
+     fit_opts, 1, 1, cmd_fit, false},
     {"load", "load a model into the running server", "NAME", "  hearth load smollm2:135m\n", load_opts, 1, 1, cmd_load,
      false},
     {"unload", "give a model's memory back", "NAME", "  hearth unload smollm2:135m\n", load_opts, 1, 1, cmd_unload,

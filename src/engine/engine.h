@@ -35,10 +35,30 @@ struct engine_load {
     bool precise;
     int (*progress)(void *arg, uint64_t done, uint64_t total); /* non-zero cancels */
     void *progress_arg;
+    /* Once the header is read and before anything large is asked for; a negative code ends the load. f lives with the model. */
+    int (*header)(void *arg, const struct model_file *f, struct err *e);
+    void *header_arg;
+    struct engine_fit *fit; /* NULL, or filled (for ctx 0, parallel 0) as soon as the header is read */
+};
+
+/* What a model takes: the very sums that its load and its requests will ask the ledger for, in bytes. */
+struct engine_fit {
+    size_t header, weights, scratch; /* held as long as it is resident */
+    size_t staging;                  /* more while it loads */
+    size_t kv, rows, requests; /* more while `parallel` requests of `ctx` positions run: KV, logits, their tokens */
+    size_t kv_token;           /* KV of one position more, far from the start */
+    int n_ctx;                 /* the model's longest context */
 };
 /* Blocking, on the caller's thread; all or nothing; several may run at once. One ref for the caller. Refused when it would take
  * the memory that a running request may still come to need. */
 int engine_model_load(struct engine *g, const struct engine_load *a, struct engine_model **out, struct err *e);
+/* The forecast of engine_model_load, from the header alone. ctx is cut to the model's; the header's bytes are held meanwhile. */
+int engine_fit(struct engine *g, const struct engine_load *a, int ctx, int parallel, struct engine_fit *out,
+               struct err *e);
+/* Bytes that a load of `need` bytes lacks now: beside what is held, what other loads will take and what running requests may
+ * still come to need. 0: it can begin. */
+size_t engine_short(struct engine *g, size_t need);
+size_t engine_spare(struct engine *g); /* bytes that engine_trim would give back */
 void engine_model_ref(struct engine_model *m);
 void engine_model_unref(struct engine_model *m); /* the last one frees weights, plan and KV once no request runs */
 /* As unref; when nobody else holds m it also waits (at most 2 s) for its last requests to be let go and its memory to be back. */

@@ -16,7 +16,7 @@ size_t load_pending(const struct engine *g)
 {
     size_t sum = 0;
     for (const struct engine_model *m = g->models; m; m = m->next) {
-        size_t held = own_held(m->own_weights) + own_held(m->own_scratch);
+        size_t held = own_held(m->own_weights) + own_held(m->own_scratch) + own_held(m->own_staging);
         if (m->load_need > held)
             sum += m->load_need - held;
     }
@@ -59,6 +59,18 @@ size_t engine_trim(struct engine *g)
     for (struct engine_model *m = g->models; m; m = m->next)
         if (!m->dying)
             bytes += load_trim(m);
+    pthread_mutex_unlock(&g->lock);
+    return bytes;
+}
+
+size_t engine_spare(struct engine *g)
+{
+    size_t bytes = 0;
+    pthread_mutex_lock(&g->lock);
+    for (struct engine_model *m = g->models; m; m = m->next)
+        if (!m->dying)
+            for (int c = 0; c < GRAPH_KV_CLASSES; c++)
+                bytes += kv_free_blocks(&m->kv[c]) * m->kv[c].block_bytes;
     pthread_mutex_unlock(&g->lock);
     return bytes;
 }
@@ -183,7 +195,9 @@ static int read_header(struct engine_model *m, const struct engine_load *a, stru
         return rc;
     if ((rc = model_read(m->file, &m->info, e)) < 0)
         return rc;
-    return model_build(m->file, &m->info, a->precise ? MODEL_PRECISE : 0, &m->graph, e);
+    if ((rc = model_build(m->file, &m->info, a->precise ? MODEL_PRECISE : 0, &m->graph, e)) < 0)
+        return rc;
+    return a->header ? a->header(a->header_arg, m->file, e) : 0;
 }
 
 /* The largest KV that a live request may come to need: a load must leave room for it, or that request could never end. */
@@ -194,6 +208,17 @@ static size_t largest_promise(const struct engine *g)
         if (r->worst_bytes > most)
             most = r->worst_bytes;
     return most;
+}
+
+size_t engine_short(struct engine *g, size_t need)
+{
+    engine_trim(g);
+    pthread_mutex_lock(&g->lock);
+    size_t room = load_room_alone(g), promised = largest_promise(g), pending = load_pending(g);
+    size_t free = ledger_free_bytes(g->ledger), a = need + pending > free ? need + pending - free : 0;
+    size_t b = need + promised > room ? need + promised - room : 0;
+    pthread_mutex_unlock(&g->lock);
+    return a > b ? a : b;
 }
 
 static int announce(struct engine *g, struct engine_model *m, size_t need, struct err *e)
@@ -226,12 +251,14 @@ static int load_weights(struct engine_model *m, const struct engine_load *a, str
     struct engine *g = m->engine;
     size_t n_vocab = (size_t)m->graph->n_vocab;
     int max_rows = g->opts.max_batch;
-    size_t need = backend_weights_bytes(g->backend, m->graph) +
-                  backend_plan_bytes(g->backend, m->graph, g->max_tok, max_rows) + n_vocab * sizeof(float) +
-                  sample_scratch_bytes(n_vocab);
+    struct engine_fit fit = {0};
+    fit_load(g, m->graph, &fit);
+    fit.header = m->file->header_bytes;
+    if (a->fit)
+        *a->fit = fit;
     for (int c = 0; c < GRAPH_KV_CLASSES; c++)
         kv_init(&m->kv[c], m->own_kv, m->graph->kv_class[c].block_bytes);
-    int rc = announce(g, m, need, e);
+    int rc = announce(g, m, fit.weights + fit.scratch + fit.staging, e);
     if (rc < 0)
         return rc;
     struct load_args la = {.graph = m->graph,
@@ -242,6 +269,9 @@ static int load_weights(struct engine_model *m, const struct engine_load *a, str
                            .progress_arg = a->progress_arg};
     if ((rc = backend_load(g->backend, &la, &m->weights, e)) < 0)
         return rc;
+    pthread_mutex_lock(&g->lock);
+    m->load_need -= fit.staging; /* that is over */
+    pthread_mutex_unlock(&g->lock);
     if ((rc = backend_plan(g->backend, m->graph, m->weights, g->max_tok, max_rows, m->own_scratch, &m->plan, e)) < 0)
         return rc;
     void *mem;
@@ -259,7 +289,7 @@ static int load_weights(struct engine_model *m, const struct engine_load *a, str
     return 0;
 }
 
-int engine_model_load(struct engine *g, const struct engine_load *a, struct engine_model **out, struct err *e)
+int load_begin(struct engine *g, const struct engine_load *a, struct engine_model **out, struct err *e)
 {
     struct engine_model *m = mem_calloc(1, sizeof *m);
     if (!m)
@@ -270,14 +300,23 @@ int engine_model_load(struct engine *g, const struct engine_load *a, struct engi
     int rc = make_owners(m, e);
     if (rc == 0)
         rc = read_header(m, a, e);
-    if (rc == 0)
-        rc = load_weights(m, a, e);
     if (rc < 0) {
         engine_model_unref(m);
         return rc;
     }
     *out = m;
     return 0;
+}
+
+int engine_model_load(struct engine *g, const struct engine_load *a, struct engine_model **out, struct err *e)
+{
+    struct engine_model *m;
+    int rc = load_begin(g, a, &m, e);
+    if (rc == 0 && (rc = load_weights(m, a, e)) < 0)
+        engine_model_unref(m);
+    if (rc == 0)
+        *out = m;
+    return rc;
 }
 
 const struct model_info *engine_model_info(const struct engine_model *m)

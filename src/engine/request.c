@@ -66,14 +66,21 @@ static int check_args(const struct request_args *a, struct err *e)
     return check_sample(&a->sample, n_vocab, e);
 }
 
+size_t request_array_bytes(size_t n_prompt, size_t max_tokens, int k)
+{
+    size_t n_all = n_prompt + max_tokens, top = k > 0 ? (size_t)k : 0;
+    size_t lp = k >= 0 ? max_tokens * ((1 + top) * sizeof(float) + top * sizeof(int32_t)) : 0;
+    return GRAPH_KV_CLASSES * (size_t)kv_blocks((int64_t)n_all) * sizeof(uint8_t *) + n_all * sizeof(int32_t) + lp +
+           spec_bytes((int)n_all);
+}
+
 /* One block for everything whose size depends on the request. */
 static int alloc_arrays(struct request *r, struct err *e)
 {
     size_t n_all = (size_t)r->n_prompt + (size_t)r->max_tokens, n_out = (size_t)r->max_tokens;
     size_t n_page = (size_t)kv_blocks((int64_t)n_all), k = r->k > 0 ? (size_t)r->k : 0;
-    size_t lp = r->k >= 0 ? n_out * (1 + k) * sizeof(float) : 0, top = n_out * k * sizeof(int32_t);
-    size_t spec = spec_bytes((int)n_all);
-    r->mem_bytes = GRAPH_KV_CLASSES * n_page * sizeof(uint8_t *) + n_all * sizeof(int32_t) + lp + top + spec;
+    size_t lp = r->k >= 0 ? n_out * (1 + k) * sizeof(float) : 0;
+    r->mem_bytes = request_array_bytes((size_t)r->n_prompt, n_out, r->k);
     int rc = ledger_alloc(r->model->own_requests, r->mem_bytes, &r->mem, e);
     if (rc < 0)
         return rc;

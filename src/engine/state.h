@@ -126,10 +126,16 @@ struct engine {
 /* engine.c */
 void *engine_main(void *arg);
 void engine_kick(struct engine *g);
+/* load.c: a model of which the header is read, on no list yet. */
+int load_begin(struct engine *g, const struct engine_load *a, struct engine_model **out, struct err *e);
+/* fit.c */
+void fit_load(const struct engine *g, const struct graph *graph, struct engine_fit *f);
 /* load.c: bytes that loads in progress will still take; KV bytes held. Under engine.lock. */
 size_t load_pending(const struct engine *g);
 size_t load_trim(struct engine_model *m);       /* its free KV blocks go back to the ledger; any thread */
 size_t load_room_alone(const struct engine *g); /* what one request could use if all others gave their KV back */
+/* request.c: bytes of the arrays of a request. k: alternatives per token, -1: no log probabilities */
+size_t request_array_bytes(size_t n_prompt, size_t max_tokens, int k);
 /* request.c (engine thread): */
 void request_push_token(struct request *r, bool eog);
 void request_release(struct request *r, enum event_type type, enum finish finish, const struct err *err);

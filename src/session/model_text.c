@@ -51,9 +51,8 @@ static int build_tokenizer(struct hearth_model *m, const struct model_file *f, s
     return rc < 0 ? rc : ledger_reserve(m->text, tokenizer_bytes(m->tok), e);
 }
 
-int model_text_build(struct hearth_model *m, struct err *e)
+int model_text_build(struct hearth_model *m, const struct model_file *f, struct err *e)
 {
-    const struct model_file *f = engine_model_file(m->em);
     char path[120];
     snprintf(path, sizeof path, "model/%s/text", m->name);
     int rc = ledger_owner_new(m->h->ledger, path, &m->text, e);

@@ -1,5 +1,5 @@
 /* models: which models are resident. A model is loaded once, by a thread of its own, for all who ask meanwhile; it is pinned by
- * references while anybody uses it, and leaves, least recently used first, when another load is refused by the ledger. */
+ * references while anybody uses it, and leaves, least valuable first (residency.h), when another load is refused by the ledger. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "session/state.h"
@@ -41,19 +41,45 @@ static void unload(struct hearth *h, struct hearth_model *m)
     mem_free(m);
 }
 
+static size_t bytes_of(const struct hearth_model *m)
+{
+    return engine_model_bytes(m->em) + (m->text ? ledger_held(m->text) : 0);
+}
+
+size_t models_rows(struct hearth *h, const char *asked, struct residency_row rows[MODELS_MAX],
+                   struct hearth_model *of[MODELS_MAX])
+{
+    size_t n = 0;
+    double now = clock_s();
+    for (struct hearth_model *m = h->models; m && n < MODELS_MAX; m = m->next)
+        if (m->state == MODEL_READY) {
+            of[n] = m;
+            rows[n++] =
+                (struct residency_row){.bytes = bytes_of(m),
+                                       .reload_s = m->load_s,
+                                       .idle_s = now - m->used_s,
+                                       .ready_s = now - m->ready_s,
+                                       .pinned = m->refs || m->waiters || (asked && strcmp(m->path, asked) == 0)};
+        }
+    return n;
+}
+
 bool models_evict_one(struct hearth *h)
 {
-    struct hearth_model *oldest = NULL;
+    struct residency_row rows[MODELS_MAX];
+    struct hearth_model *of[MODELS_MAX], *goes = NULL;
     pthread_mutex_lock(&h->lock);
-    for (struct hearth_model *m = h->models; m; m = m->next)
-        if (m->state == MODEL_READY && m->refs == 0 && m->waiters == 0 && (!oldest || m->used < oldest->used))
-            oldest = m;
-    if (oldest)
-        oldest->state = MODEL_UNLOADING;
+    size_t n = models_rows(h, NULL, rows, of);
+    residency_pick(rows, n, 1, true);
+    for (size_t i = 0; i < n && !goes; i++)
+        if (rows[i].picked)
+            goes = of[i];
+    if (goes)
+        goes->state = MODEL_UNLOADING;
     pthread_mutex_unlock(&h->lock);
-    if (!oldest)
+    if (!goes)
         return false;
-    unload(h, oldest);
+    unload(h, goes);
     return true;
 }
 
@@ -70,12 +96,24 @@ static int load_progress(void *arg, uint64_t done, uint64_t total)
     return nobody;
 }
 
+static int load_header(void *arg, const struct model_file *f, struct err *e)
+{
+    return model_text_build(arg, f, e);
+}
+
+/* The tokeniser comes first, from the header: what is wrong with it shows before gigabytes are read. */
 static int load_once(struct hearth_model *m, struct err *e)
 {
-    struct engine_load a = {
-        .path = m->path, .name = m->name, .precise = m->h->precise, .progress = load_progress, .progress_arg = m};
+    struct engine_load a = {.path = m->path,
+                            .name = m->name,
+                            .precise = m->h->precise,
+                            .progress = load_progress,
+                            .progress_arg = m,
+                            .header = load_header,
+                            .header_arg = m};
+    m->begin_s = clock_s();
     int rc = engine_model_load(m->h->engine, &a, &m->em, e);
-    if (rc == 0 && (rc = model_text_build(m, e)) < 0)
+    if (rc < 0)
         drain(m);
     return rc;
 }
@@ -89,7 +127,8 @@ static void *loader_main(void *arg)
     while ((rc = load_once(m, &e)) == ERR_NOMEM && models_evict_one(h))
         ;
     pthread_mutex_lock(&h->lock);
-    m->load_s = clock_s() - m->begin_s;
+    m->ready_s = clock_s();
+    m->load_s = m->ready_s - m->begin_s;
     m->state = rc == 0 ? MODEL_READY : MODEL_FAILED;
     if (rc < 0)
         m->err = e;
@@ -124,14 +163,7 @@ static int start_loader(struct hearth_model *m, struct err *e) /* under lock */
 
 /* ---- asking for a model ---- */
 
-struct wanted { /* who is asked for: name and path, and the caller's progress */
-    char name[96];
-    char *path;
-    hearth_progress progress;
-    void *arg;
-};
-
-static int resolve(struct hearth *h, const char *name, struct wanted *w, struct err *e)
+int models_resolve(struct hearth *h, const char *name, struct wanted *w, struct err *e)
 {
     int rc = store_path(h->store, name, &w->path, e);
     if (rc < 0)
@@ -161,6 +193,7 @@ static void touch(struct hearth_model *m) /* under lock */
 {
     m->used = ++m->h->uses;
     m->used_unix = clock_unix();
+    m->used_s = clock_s();
 }
 
 static struct hearth_model *begin_load(struct hearth *h, const struct wanted *w, struct err *e) /* under lock */
@@ -265,7 +298,7 @@ int hearth_model_get(struct hearth *h, const char *name, hearth_progress progres
                      struct err *e)
 {
     struct wanted w = {.progress = progress, .arg = arg};
-    int rc = resolve(h, name, &w, e);
+    int rc = models_resolve(h, name, &w, e);
     if (rc == 0)
         rc = get(h, &w, out, e);
     mem_free(w.path);
@@ -286,7 +319,7 @@ int hearth_model_unload(struct hearth *h, const char *name, struct err *e)
 {
     struct wanted w = {0};
     struct err none;
-    bool known = resolve(h, name, &w, &none) == 0;
+    bool known = models_resolve(h, name, &w, &none) == 0;
     pthread_mutex_lock(&h->lock);
     struct hearth_model *m = known ? find(h, w.path) : NULL;
     for (struct hearth_model *i = h->models; i && !m; i = i->next)
@@ -324,7 +357,7 @@ static void describe(const struct hearth_model *m, struct hearth_model_status *s
     const struct model_info *info = engine_model_info(m->em);
     snprintf(s->family, sizeof s->family, "%s", info->family);
     snprintf(s->quant, sizeof s->quant, "%s", info->quant);
-    s->bytes = engine_model_bytes(m->em) + (m->text ? ledger_held(m->text) : 0);
+    s->bytes = bytes_of(m);
     s->n_ctx = info->n_ctx;
     s->running = engine_model_running(m->em);
     s->chat = m->tmpl != NULL;

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "engine/engine.h"
 #include "ledger/ledger.h"
+#include "session/residency.h"
 #include "session/session.h"
 #include "store/store.h"
 #include "text/text.h"
@@ -36,7 +37,8 @@ struct hearth_model {
     uint64_t used;
     int64_t used_unix;
     uint64_t done, total; /* bytes of the load */
-    double begin_s, load_s;
+    double begin_s, load_s, ready_s,
+        used_s;     /* clock_s of its begin, how long it took, clock_s of READY and of the last use */
     struct err err; /* why the load failed */
     char name[96];
     char *path;
@@ -52,11 +54,22 @@ struct hearth_model {
     int n_stop_id;
 };
 
-/* models.c: makes the least recently used idle model leave; false: there is none. Not under lock. */
+/* models.c: makes the least valuable idle model leave (residency.h); false: there is none. Not under lock. */
 bool models_evict_one(struct hearth *h);
 void models_drop(struct hearth_model *m); /* frees what the loader built, and m */
-/* model_text.c */
-int model_text_build(struct hearth_model *m, struct err *e);
+struct wanted {                           /* who is asked for: name and path, and the caller's progress */
+    char name[96];
+    char *path; /* mem_free */
+    hearth_progress progress;
+    void *arg;
+};
+int models_resolve(struct hearth *h, const char *name, struct wanted *w, struct err *e);
+enum { MODELS_MAX = 64 };
+/* Under lock: the resident models as residency.h sees them; `asked` (a path, or NULL) counts as pinned. of[i]: whose row i is. */
+size_t models_rows(struct hearth *h, const char *asked, struct residency_row rows[MODELS_MAX],
+                   struct hearth_model *of[MODELS_MAX]);
+/* model_text.c: from the header f, before the weights are there */
+int model_text_build(struct hearth_model *m, const struct model_file *f, struct err *e);
 void model_text_free(struct hearth_model *m);
 /* prompt.c: what a request says -> token ids. mem_free *ids via token_list_done. */
 int prompt_ids(struct hearth_model *m, const struct hearth_request *r, struct token_list *out, struct err *e);

@@ -81,6 +81,22 @@ def what_does_not_fit_is_refused_naming_the_holders():
 
 
 @test
+def a_forecast_is_what_the_load_then_takes():
+    with Server(chatty()) as s:
+        install(s, tiny("alpha", "--family", "llama", "--template", "default", "--seed", "3"), "alpha:1")
+        f = s.post("/api/fit", {"model": "alpha:1", "ctx": 512, "parallel": 2}).json
+        assert f["fits"] and not f["resident"] and f["go"] == [] and f["ctx"] == 512 and f["kv"] > 0, f
+        assert f["total"] == sum(f[k] for k in ("weights", "scratch", "header", "text", "kv", "rows", "requests")), f
+        s.post("/api/load", {"model": "alpha:1"})
+        held = {o["path"]: o["bytes"] for o in s.status()["memory"]["owners"] if o["path"].startswith("model/alpha:1/")}
+        assert held == {f"model/alpha:1/{k}": f[k] for k in ("weights", "scratch", "header", "text") if f[k]}, (held, f)
+        assert s.post("/api/fit", {"model": "alpha:1"}).json["resident"]
+        for body in ({}, {"model": "alpha:1", "ctx": 0}, {"model": "alpha:1", "parallel": "many"}):
+            assert s.post("/api/fit", body).status == 400, body
+        assert s.post("/api/fit", {"model": "nothing:1"}).status == 404
+
+
+@test
 def a_full_queue_says_come_back():
     with Server(slow()) as s:
         def ask(n):

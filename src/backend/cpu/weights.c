@@ -35,6 +35,30 @@ size_t backend_weights_bytes(const struct backend *b, const struct graph *g)
     return sum;
 }
 
+/* Rows that one read brings: whole groups, as many as the staging buffer is meant for. */
+static uint64_t rows_at_once(const struct graph_weight *w)
+{
+    uint64_t step = STAGING / weights_row_bytes(w) / KERNEL_MR * KERNEL_MR;
+    return step < KERNEL_MR ? KERNEL_MR : step;
+}
+
+static size_t staging_room(size_t usable) /* of one thread: whole alignments, and one of slack on both sides */
+{
+    return (usable + 2 * FS_ALIGN + FS_ALIGN - 1) / FS_ALIGN * FS_ALIGN;
+}
+
+size_t backend_staging_bytes(const struct backend *b, const struct graph *g)
+{
+    size_t most = 0;
+    for (int i = 0; i < g->n_weight; i++) {
+        const struct graph_weight *w = &g->weight[i];
+        uint64_t rows = rows_at_once(w) < w->rows ? rows_at_once(w) : w->rows;
+        if (rows * weights_row_bytes(w) > most)
+            most = (size_t)rows * weights_row_bytes(w);
+    }
+    return staging_room(most) * (size_t)b->n_threads;
+}
+
 /* A piece of one weight that fits a staging buffer. */
 struct load_job {
     int weight;
@@ -59,9 +83,7 @@ static int loader_add_jobs(struct loader *l, int weight)
 {
     const struct graph_weight *w = &l->args->graph->weight[weight];
     size_t row_bytes = weights_row_bytes(w);
-    uint64_t step = STAGING / row_bytes / KERNEL_MR * KERNEL_MR;
-    if (step < KERNEL_MR)
-        step = KERNEL_MR;
+    uint64_t step = rows_at_once(w);
     for (uint64_t row = 0; row < w->rows; row += step) {
         uint64_t rows = w->rows - row < step ? w->rows - row : step;
         struct load_job *job = mem_grow(l->job, &l->cap_job, l->n_job + 1, sizeof *job);
@@ -135,7 +157,7 @@ static void loader_thread(void *arg, int thread, int n_threads)
 static int loader_run(struct loader *l, int n_threads, struct err *e)
 {
     struct pool *pool = NULL;
-    size_t room = (l->staging_each + 2 * FS_ALIGN + FS_ALIGN - 1) / FS_ALIGN * FS_ALIGN;
+    size_t room = staging_room(l->staging_each);
     l->staging_each = room - 2 * FS_ALIGN;
     size_t bytes = room * (size_t)n_threads;
     void *staging;

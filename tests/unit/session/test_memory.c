@@ -4,6 +4,7 @@
 #include "hearth.h"
 #include "ledger/ledger.h"
 #include "unit/check.h"
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
@@ -63,6 +64,26 @@ static void *watch_main(void *arg)
     return NULL;
 }
 
+static size_t held_by_models(struct hearth *h)
+{
+    struct ledger_row rows[64];
+    size_t n = ledger_list(hearth_ledger(h), rows, 64), sum = 0;
+    for (size_t i = 0; i < n && i < 64; i++)
+        if (strncmp(rows[i].path, "model/", 6) == 0)
+            sum += rows[i].bytes;
+    return sum;
+}
+
+/* What was foretold against what came: the ledger to the byte, the process within 2 % and 20 MB. */
+static void forecast_comes_true(const struct hearth_fit *f, struct hearth *h, double rss_before)
+{
+    double idle = (double)(f->weights + f->scratch + f->header + f->text), grown = (double)cpu_rss() - rss_before;
+    CHECK_INT(held_by_models(h), (size_t)idle);
+    printf("     foretold %.2f MiB, the process grew by %.2f MiB: %+.2f %%\n", idle / 1048576, grown / 1048576,
+           (grown - idle) / idle * 100);
+    CHECK(fabs(grown - idle) < 0.02 * idle && fabs(grown - idle) < 20e6);
+}
+
 static void ledger_is_rss(void)
 {
     char dir[] = "/tmp/hearth-memory-XXXXXX";
@@ -76,7 +97,13 @@ static void ledger_is_rss(void)
     struct watch w = {.h = h, .slack = 4 << 20};
     pthread_t t;
     pthread_create(&t, NULL, watch_main, &w);
+    struct hearth_fit fit;
+    CHECK_INT(hearth_fit(h, model, 0, 3, &fit, &e), 0);
+    CHECK(fit.fits && !fit.resident && fit.n_go == 0 && fit.ctx > 0 && fit.kv > 0);
+    CHECK_INT(held_by_models(h), 0);
+    double before = (double)cpu_rss();
     CHECK_INT(hearth_model_get(h, model, NULL, NULL, &m, &e), 0);
+    forecast_comes_true(&fit, h, before);
     struct watch loaded = {.h = h};
     look(&loaded);
     struct hearth_request r = {
