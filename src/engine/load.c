@@ -2,6 +2,7 @@
  * Also the arithmetic of promises: what is free for a load, what one request may hope for. */
 #include "base/mem.h"
 #include "engine/state.h"
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -109,6 +110,8 @@ static void model_free(struct engine_model *m)
         ledger_dealloc(m->own_scratch, m->sample_mem, sample_scratch_bytes(n_vocab));
     graph_free(m->graph);
     file_close(m->file);
+    if (m->file)
+        malloc_trim(0); /* many small blocks: their pages go back before the ledger hears of it */
     if (m->own_header)
         ledger_release(m->own_header, ledger_held(m->own_header));
     struct ledger_owner *own[] = {m->own_requests, m->own_kv,      m->own_scratch,

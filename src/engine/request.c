@@ -79,7 +79,7 @@ static int alloc_arrays(struct request *r, struct err *e)
 {
     size_t n_all = (size_t)r->n_prompt + (size_t)r->max_tokens, n_out = (size_t)r->max_tokens;
     size_t n_page = (size_t)kv_blocks((int64_t)n_all), k = r->k > 0 ? (size_t)r->k : 0;
-    size_t lp = r->k >= 0 ? n_out * (1 + k) * sizeof(float) : 0;
+    size_t lp = r->k >= 0 ? n_out * (1 + k) * sizeof(float) : 0, top = n_out * k * sizeof(int32_t);
     r->mem_bytes = request_array_bytes((size_t)r->n_prompt, n_out, r->k);
     int rc = ledger_alloc(r->model->own_requests, r->mem_bytes, &r->mem, e);
     if (rc < 0)

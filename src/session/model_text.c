@@ -1,6 +1,7 @@
 /* model_text: the strings' half of a resident model: tokeniser, chat template, what ends a generation. Built once per load. */
 #include "base/mem.h"
 #include "session/state.h"
+#include <malloc.h>
 #include <stdio.h>
 
 static int piece_copy(const struct tokenizer *t, int32_t id, char **out, struct err *e)
@@ -76,6 +77,8 @@ void model_text_free(struct hearth_model *m)
     mem_free(m->bos);
     mem_free(m->eos);
     mem_free(m->stop_id);
+    if (m->tok)
+        malloc_trim(0); /* some hundred thousand small blocks: their pages go back before the ledger hears of it */
     ledger_owner_free(m->text);
     m->tmpl = NULL;
     m->tok = NULL;

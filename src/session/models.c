@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "session/state.h"
-#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -14,8 +13,6 @@ static void drain(struct hearth_model *m)
     if (m->em)
         engine_model_leave(m->em);
     m->em = NULL;
-    malloc_trim(
-        0); /* a tokeniser is some hundred thousand small blocks: give their pages back, as the ledger was told */
 }
 
 void models_drop(struct hearth_model *m)
