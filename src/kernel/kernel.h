@@ -32,7 +32,7 @@ struct linear_args {
     size_t g0, g1, t0, t1;
     size_t n_tok; /* tokens act was made for */
     bool wide;    /* the activation's width */
-    size_t ahead; /* one token: bytes of the weight stream to fetch ahead of use; 0: the hardware's prefetcher alone */
+    size_t ahead; /* bytes of the weight stream to fetch ahead of use; 0: the hardware's prefetcher alone */
 };
 
 struct linear_kernel {               /* one per dtype */

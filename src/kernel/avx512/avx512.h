@@ -6,6 +6,8 @@
 
 #define AVX512_INLINE static inline __attribute__((always_inline))
 
+size_t avx512_linear_scratch(void); /* what the quantised kernels need */
+
 void avx512_init(struct kernels *k);
 void avx512_init_linear(struct kernels *k);
 void avx512_init_float(struct kernels *k);

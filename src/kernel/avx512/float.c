@@ -21,7 +21,8 @@ static void mul_BF16(const struct linear_args *a)
 static size_t linear_scratch(size_t k, size_t n_tok)
 {
     (void)n_tok;
-    return float_scratch(k);
+    size_t f = float_scratch(k), q = avx512_linear_scratch();
+    return f > q ? f : q;
 }
 
 void avx512_init_float(struct kernels *k)

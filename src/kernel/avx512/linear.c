@@ -1,14 +1,16 @@
 /* avx512/linear: quantised weights. One 32-bit lane is one row; vpdpbusd adds four products of u8 code and s8 activation to it,
  * exactly (4 * 255 * 127 < 2^17, no saturation in this form, and ref/linear.c bounds the sum).
  *
- * A block of 32 k is unpacked once into eight registers and used for every token of a stripe of up to STRIPE tokens, eight
- * tokens at a time so that the eight dot-product chains hide each other's latency; the accumulators wait in L1. One token alone
- * keeps its accumulator in a register. Zero points enter as the chain's start value, which costs nothing. */
+ * Several tokens: a chunk of CHUNK blocks of up to three groups is unpacked into the scratch and meets up to STRIPE tokens there,
+ * four at a time: 3 x 4 sums hide each other's latency, and each broadcast of four activations feeds three of them (two loads a
+ * cycle would otherwise be the limit). Float accumulators stay in registers for a chunk. Many tokens take all groups of a batch
+ * chunk by chunk, so that the chunk's activations stay in L1; few tokens take one group after the other, so that the weights are
+ * one stream. One token alone is a stream without a detour. Zero points enter as the chain's start value, which costs nothing. */
 #include "kernel/avx512/avx512.h"
 #include <immintrin.h>
 #include <string.h>
 
-enum { STRIPE = 32 };
+enum { STRIPE = 64, BATCH = 12, CHUNK = 8, ROWS_MAX = 3, TILE_TOK = 8 };
 
 struct block512 { /* one block of one group, ready to multiply */
     __m512i q[8];
@@ -223,58 +225,25 @@ AVX512_INLINE void store_rows(const struct linear_args *a, size_t g, size_t t, _
     _mm512_mask_storeu_ps(a->y + t * a->ldy + g * 16, m, acc);
 }
 
-/* n tokens with accumulators in memory. */
-AVX512_INLINE void step_memory(float *acc, const struct block512 *w, const struct act_block *a, size_t t, int n,
-                               const struct kernel_format *f, bool wide)
-{
-    __m512 r[8];
-    for (int i = 0; i < n; i++)
-        r[i] = _mm512_load_ps(acc + 16 * i);
-    step(r, w, a, t, n, f, wide);
-    for (int i = 0; i < n; i++)
-        _mm512_store_ps(acc + 16 * i, r[i]);
-}
+/* ---- several tokens ---- */
 
-/* Tokens [lo, hi) of a tile. */
-AVX512_INLINE void tile_step(float *acc, const struct block512 *w, const struct act_block *a, size_t lo, size_t hi,
-                             const struct kernel_format *f, bool wide)
-{
-    if (hi - lo == 8) {
-        step_memory(acc, w, a, 0, 8, f, wide);
-        return;
-    }
-    for (; lo + 4 <= hi; lo += 4, acc += 64)
-        step_memory(acc, w, a, lo, 4, f, wide);
-    for (; lo < hi; lo++, acc += 16)
-        step_memory(acc, w, a, lo, 1, f, wide);
-}
+/* Unpacked blocks and what one call works on; all in the scratch. */
+struct block_panel { /* one block of one group */
+    uint8_t q[8][64];
+    float d[16], m[16];
+};
 
-/* Tokens [ta, tb), at most STRIPE, ta's tile being the first of the stripe. */
-AVX512_INLINE void stripe(const struct linear_args *a, size_t g, size_t ta, size_t tb, const struct kernel_format *f,
-                          bool wide)
-{
-    float acc[STRIPE + 8][16] __attribute__((aligned(64)));
-    const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
-    size_t units = a->k / 32 / (size_t)f->blocks, first = ta & ~(size_t)7;
-    memset(acc, 0, (tb - first) * sizeof *acc);
-    for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
-        struct unit512 unit;
-        load_unit(&unit, w, f);
-        for (int b = 0; b < f->blocks; b++) {
-            struct block512 blk;
-            load_block(&blk, &unit, w, b, f);
-            for (size_t t = first; t < tb; t += 8) {
-                const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
-                size_t lo = t < ta ? ta - t : 0, hi = tb - t < 8 ? tb - t : 8;
-                struct act_block x =
-                    layout_act(tile, layout_tile_width(a->n_tok, t), u * (size_t)f->blocks + (size_t)b, wide);
-                tile_step(acc[t - first + lo], &blk, &x, lo, hi, f, wide);
-            }
-        }
-    }
-    for (size_t t = ta; t < tb; t++)
-        store_rows(a, g, t, _mm512_load_ps(acc[t - first]));
-}
+struct work {
+    struct block_panel panel[ROWS_MAX][CHUNK];
+    float acc[BATCH * STRIPE][16]; /* [group][token] */
+};
+
+struct chunk {
+    const struct linear_args *a;
+    struct work *work;
+    size_t b0, nb; /* blocks */
+    size_t t0, n;  /* tokens */
+};
 
 /* Block b's share of its unit, `ahead` bytes later in the stream. Past the end it does no harm. */
 AVX512_INLINE void fetch(const uint8_t *w, size_t ahead, int b, const struct kernel_format *f)
@@ -282,6 +251,174 @@ AVX512_INLINE void fetch(const uint8_t *w, size_t ahead, int b, const struct ker
     size_t share = layout_unit_bytes(f) / (size_t)f->blocks;
     for (size_t i = 0; ahead && i < share; i += 64)
         _mm_prefetch((const char *)w + ahead + (size_t)b * share + i, _MM_HINT_T0);
+}
+
+/* Blocks [b0, b0 + nb) of a group. */
+AVX512_INLINE void unpack(struct block_panel *to, const uint8_t *group, size_t b0, size_t nb, size_t ahead,
+                          const struct kernel_format *f)
+{
+    const size_t blocks = (size_t)f->blocks;
+    for (size_t b = b0; b < b0 + nb;) {
+        const uint8_t *head = group + b / blocks * layout_unit_bytes(f);
+        struct unit512 unit;
+        load_unit(&unit, head, f);
+        for (size_t end = (b / blocks + 1) * blocks; b < end && b < b0 + nb; b++, to++) {
+            struct block512 w;
+            fetch(head, ahead, (int)(b % blocks), f);
+            load_block(&w, &unit, head, (int)(b % blocks), f);
+            for (int j = 0; j < 8; j++)
+                _mm512_store_si512(to->q[j], w.q[j]);
+            _mm512_store_ps(to->d, w.d);
+            if (f->minimum || f->halves)
+                _mm512_store_ps(to->m, w.m);
+        }
+    }
+}
+
+/* Quad j of one plane of activations, times that of every group. */
+AVX512_INLINE void dot_quad(__m512i s[TILE_TOK][ROWS_MAX], const struct block_panel *p, const int8_t *x, int j, int ng,
+                            int n)
+{
+    __m512i q[ROWS_MAX];
+    for (int r = 0; r < ng; r++)
+        q[r] = _mm512_load_si512(p[r * CHUNK].q[j]);
+    for (int i = 0; i < n; i++) {
+        __m512i v = quad(x + 32 * i + 4 * j);
+        for (int r = 0; r < ng; r++)
+            s[i][r] = _mm512_dpbusd_epi32(s[i][r], q[r], v);
+    }
+}
+
+AVX512_INLINE void dot_half(__m512i s[TILE_TOK][ROWS_MAX], const struct block_panel *p, const int8_t *x, int h, int ng,
+                            int n)
+{
+    dot_quad(s, p, x, 4 * h, ng, n);
+    dot_quad(s, p, x, 4 * h + 1, ng, n);
+    dot_quad(s, p, x, 4 * h + 2, ng, n);
+    dot_quad(s, p, x, 4 * h + 3, ng, n);
+}
+
+AVX512_INLINE void dot_halves(__m512i s[TILE_TOK][ROWS_MAX], const struct block_panel *p, const int8_t *x, int h,
+                              int ng, int n)
+{
+    if (h != 1)
+        dot_half(s, p, x, 0, ng, n);
+    if (h != 0)
+        dot_half(s, p, x, 1, ng, n);
+}
+
+/* Exact sums of half h of a block, or of both (h = 2). */
+AVX512_INLINE void dot(__m512i s[TILE_TOK][ROWS_MAX], const struct block_panel *p, const struct act_block *a, size_t t,
+                       int h, int ng, int n, const struct kernel_format *f, bool wide)
+{
+    if (wide) {
+        for (int i = 0; i < n; i++)
+            for (int r = 0; r < ng; r++)
+                s[i][r] = _mm512_setzero_si512();
+        dot_halves(s, p, a->hi + 32 * t, h, ng, n);
+        __asm__("" : "+r"(p) : : "memory"); /* else the codes of both planes are loaded once, and spilled */
+    }
+    for (int i = 0; i < n; i++) {
+        __m512i z =
+            h < 2 ? _mm512_set1_epi32((h ? a->n1 : a->n0)[t + (size_t)i]) : zero_start(a, t + (size_t)i, f->zero);
+        for (int r = 0; r < ng; r++)
+            s[i][r] = wide ? _mm512_add_epi32(_mm512_slli_epi32(s[i][r], 7), z) : z;
+    }
+    dot_halves(s, p, (wide ? a->lo : a->hi) + 32 * t, h, ng, n);
+}
+
+/* A block of ng groups times n tokens. */
+AVX512_INLINE void tile_block(__m512 acc[TILE_TOK][ROWS_MAX], const struct block_panel *p, const struct act_block *a,
+                              size_t t, int ng, int n, const struct kernel_format *f, bool wide)
+{
+    __m512i s[TILE_TOK][ROWS_MAX];
+    __m512 v[TILE_TOK][ROWS_MAX];
+    dot(s, p, a, t, f->halves ? 0 : 2, ng, n, f, wide);
+    for (int i = 0; i < n; i++)
+        for (int r = 0; r < ng; r++)
+            v[i][r] = _mm512_mul_ps(_mm512_cvtepi32_ps(s[i][r]), _mm512_load_ps(p[r * CHUNK].d));
+    if (f->halves) {
+        dot(s, p, a, t, 1, ng, n, f, wide);
+        for (int i = 0; i < n; i++)
+            for (int r = 0; r < ng; r++)
+                v[i][r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[i][r]), _mm512_load_ps(p[r * CHUNK].m), v[i][r]);
+    }
+    for (int i = 0; i < n; i++) {
+        __m512 dx = _mm512_set1_ps(a->dx[t + (size_t)i]);
+        for (int r = 0; r < ng; r++)
+            acc[i][r] = _mm512_fmadd_ps(v[i][r], dx, acc[i][r]);
+        if (f->minimum) {
+            __m512 xs = _mm512_set1_ps(a->xs[t + (size_t)i]);
+            for (int r = 0; r < ng; r++)
+                acc[i][r] = _mm512_fmadd_ps(_mm512_load_ps(p[r * CHUNK].m), xs, acc[i][r]);
+        }
+    }
+}
+
+/* The unpacked blocks of groups g.. of the batch times tokens t.. of one tile. */
+AVX512_INLINE void tile(const struct chunk *c, size_t g, size_t t, int ng, int n, const struct kernel_format *f,
+                        bool wide)
+{
+    size_t width = layout_tile_width(c->a->n_tok, t);
+    const uint8_t *x = (const uint8_t *)c->a->act + layout_tile_offset(c->a->k, t, wide);
+    float(*to)[16] = c->work->acc + g * c->n + (t - c->t0);
+    __m512 acc[TILE_TOK][ROWS_MAX];
+    for (int r = 0; r < ng; r++)
+        for (int i = 0; i < n; i++)
+            acc[i][r] = _mm512_load_ps(to[(size_t)r * c->n + (size_t)i]);
+    for (size_t b = 0; b < c->nb; b++) {
+        struct act_block a = layout_act(x, width, c->b0 + b, wide);
+        tile_block(acc, &c->work->panel[0][b], &a, t % 8, ng, n, f, wide);
+    }
+    for (int r = 0; r < ng; r++)
+        for (int i = 0; i < n; i++)
+            _mm512_store_ps(to[(size_t)r * c->n + (size_t)i], acc[i][r]);
+}
+
+/* Unpacks ng groups and multiplies them by all tokens. */
+AVX512_INLINE void chunk_mul(const struct chunk *c, size_t g0, size_t g, int ng, const struct kernel_format *f,
+                             bool wide)
+{
+    size_t gb = layout_group_bytes(f, c->a->k);
+    for (int r = 0; r < ng; r++)
+        unpack(c->work->panel[r], (const uint8_t *)c->a->w + (g0 + g + (size_t)r) * gb, c->b0, c->nb, c->a->ahead, f);
+    for (size_t t = c->t0, end = c->t0 + c->n; t < end;) {
+        size_t left = end - t, room = 8 - t % 8;
+        left = left < room ? left : room;
+        if (ng == 1 && left == 8) {
+            tile(c, g, t, ng, ng == 1 ? 8 : 4, f, wide);
+            t += 8;
+        } else if (left >= 4) {
+            tile(c, g, t, ng, 4, f, wide);
+            t += 4;
+        } else {
+            tile(c, g, t, ng, 1, f, wide);
+            t++;
+        }
+    }
+}
+
+/* Groups [g0, g0 + ng), ng <= BATCH, times tokens [t0, t0 + n), n <= STRIPE. A chunk of activations stays in L1 for all groups; few
+ * tokens take one group after the other, so that the weights are one stream. */
+AVX512_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, size_t t0, size_t n,
+                             const struct kernel_format *f, bool wide)
+{
+    struct chunk c = {.a = a, .work = a->scratch, .t0 = t0, .n = n};
+    size_t blocks = a->k / 32;
+    memset(c.work->acc, 0, ng * n * sizeof *c.work->acc);
+    for (; c.b0 < blocks; c.b0 += c.nb) {
+        size_t g = 0;
+        c.nb = blocks - c.b0 < CHUNK ? blocks - c.b0 : CHUNK;
+        for (; !f->halves && g + 3 <= ng; g += 3)
+            chunk_mul(&c, g0, g, 3, f, wide);
+        for (; g + 2 <= ng; g += 2)
+            chunk_mul(&c, g0, g, 2, f, wide);
+        if (g < ng)
+            chunk_mul(&c, g0, g, 1, f, wide);
+    }
+    for (size_t g = 0; g < ng; g++)
+        for (size_t i = 0; i < n; i++)
+            store_rows(a, g0 + g, t0 + i, _mm512_load_ps(c.work->acc[g * n + i]));
 }
 
 /* One token: a stream over the weights. */
@@ -308,16 +445,20 @@ AVX512_INLINE void single(const struct linear_args *a, size_t g, size_t t, const
 AVX512_INLINE void mul(const struct linear_args *a, const struct kernel_format *f, bool wide)
 {
     size_t groups = (a->n_rows + 15) / 16, g1 = a->g1 < groups ? a->g1 : groups;
-    for (size_t t = a->t0; t < a->t1;) {
-        size_t end = (t & ~(size_t)7) + STRIPE;
-        end = end < a->t1 ? end : a->t1;
-        for (size_t g = a->g0; g < g1; g++)
-            if (end - t == 1)
+    for (size_t t = a->t0, n; t < a->t1; t += n) {
+        n = a->t1 - t < STRIPE ? a->t1 - t : STRIPE;
+        size_t most = n <= 16 ? 1 : BATCH;
+        for (size_t g = a->g0; g < g1; g += n == 1 ? 1 : most)
+            if (n == 1)
                 single(a, g, t, f, wide);
             else
-                stripe(a, g, t, end, f, wide);
-        t = end;
+                batch_mul(a, g, g1 - g < most ? g1 - g : most, t, n, f, wide);
     }
+}
+
+size_t avx512_linear_scratch(void)
+{
+    return sizeof(struct work);
 }
 
 #define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K) X(MXFP4) X(NVFP4)
