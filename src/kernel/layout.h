@@ -5,8 +5,9 @@
  *     Q4_0 Q5_0 Q8_0   f16 d[16]                          Q4_1 Q5_1   f16 d[16], f16 m[16]
  *     Q4_K Q5_K        f16 d[16], f16 dmin[16], u8 s[12][16] (the file's twelve bytes, bits unchanged)
  *     Q6_K             f16 d[16], s8 s[16][16]
- *     MXFP4            E8M0 e[16]                         NVFP4 (units of two blocks)   E4M3 s[4][16]; 0x7f, which means 0 in the file,
- *                                                         is 0 here, and no byte has a sign: all are numbers now, up to 480
+ *     MXFP4            E8M0 e[16]                         NVFP4 (units of two blocks)   u8 s[4][16]
+ * NVFP4's scales are not the file's E4M3: moved by 7 bits, s is an f16, half the scale (5 bits of exponent, so no subnormals, and a
+ * number where the file has none).
  * and then, block by block, the codes as planes of 64 bytes: 16 lanes of 4 bytes, lane = row, byte = one of 4 consecutive
  * k ("quad" j is k 4j..4j+3), which is what one 32-bit lane of a dot-product instruction eats:
  *     4 bits           4 planes: plane j holds quad j in the low nibbles and quad j+4 in the high ones; MXFP4's and NVFP4's
@@ -53,10 +54,10 @@ static const struct kernel_format
     FORMAT_NVFP4 = {DT_NVFP4, 4, 2,  32, false,  64, true,  true};
 /* clang-format on */
 
-/* Half the number that a scale byte of NVFP4 means here. */
-static inline float layout_e4m3(uint8_t b)
+/* Half of NVFP4's scale s. */
+static inline float layout_e5m3(uint8_t s)
 {
-    return b < 8 ? (float)b * 0x1p-10f : (float)(8 + (b & 7)) * (float)(1 << (b >> 3)) * 0x1p-11f;
+    return f16_to_f32((uint16_t)(s << 7));
 }
 
 /* Twice the numbers of E2M1. */

@@ -25,6 +25,9 @@ static void put_half(uint8_t *p, float v)
 static void fill_weights(struct random *r, uint8_t *p, enum dtype t, size_t n, int extreme)
 {
     static const uint8_t BYTES[] = {0, 0xff, 0x00, 0x80, 0x7f};
+    /* NVFP4: levels may take shorter ways where no scale is small, or none is great */
+    static const uint8_t RANGE[3][2] = {{0, 255}, {0x20, 0x7e}, {0, 0x67}};
+    const uint8_t *range = RANGE[random_below(r, 3)];
     const struct dtype_info *d = dtype_info(t);
     for (size_t b = 0; b < n / d->block; b++, p += d->bytes) {
         if (d->block == 1) {
@@ -34,6 +37,8 @@ static void fill_weights(struct random *r, uint8_t *p, enum dtype t, size_t n, i
         }
         for (size_t i = 0; i < d->bytes; i++)
             p[i] = extreme ? BYTES[extreme] : (uint8_t)random_u32(r);
+        for (int s = 0; t == DT_NVFP4 && !extreme && s < 4; s++)
+            p[s] = random_below(r, 40) ? (uint8_t)random_in(r, range[0], range[1]) : 0;
         if (t == DT_MXFP4 && !extreme && random_below(r, 20)) /* else any, so mostly far from 1 */
             p[0] = (uint8_t)random_in(r, 100, 135);
         for (int h = 0; h < HALVES[t].n; h++)

@@ -10,6 +10,7 @@ size_t avx2_linear_scratch(void); /* what the quantised kernels need */
 
 void avx2_init(struct kernels *k);
 void avx2_init_linear(struct kernels *k);
+void avx2_init_e2m1(struct kernels *k);
 void avx2_init_float(struct kernels *k);
 void avx2_init_act(struct kernels *k);
 void avx2_init_attn(struct kernels *k);

@@ -3,8 +3,8 @@
  * vpmaddubsw multiplies u8 codes by s8 activations and adds pairs in int16, which must not saturate. |x| <= 127 (both planes of
  * a wide activation too), so one product pair is at most 2 * 127 * code:
  *     4 bits: 15 -> 3810; all eight quads of a block may be added in int16: 30480 < 32767
- *     5 bits: 31 -> 7874; four quads: 31496 (MXFP4: up to 28)
- *     6 bits: 63 -> 16002; two quads: 32004 (NVFP4: up to 44)
+ *     5 bits: 31 -> 7874; four quads: 31496
+ *     6 bits: 63 -> 16002; two quads: 32004
  *     8 bits: codes are signed, so |code| (up to 128) meets sign(code) * x: 2 * 128 * 127 = 32512, no addition in int16
  * vpmaddwd by ones then widens to int32.
  *
@@ -28,7 +28,7 @@ struct entry256 {
 
 struct half256 { /* one block of eight rows, ready to multiply */
     __m256i q[8];
-    __m256 d, m; /* two scales a block: those of its halves */
+    __m256 d, m; /* Q6_K: scales of the two 16-element halves */
 };
 
 AVX2_INLINE __m256i load256(const uint8_t *p)
@@ -43,18 +43,10 @@ AVX2_INLINE __m256i quad(const int8_t *p)
     return _mm256_set1_epi32(v);
 }
 
-/* The numbers of E2M1, zero added. */
-AVX2_INLINE __m256i e2m1_table(int zero)
-{
-    __m128i t = _mm_loadu_si128((const __m128i *)(const void *)LAYOUT_E2M1);
-    return _mm256_broadcastsi128_si256(_mm_add_epi8(t, _mm_set1_epi8((char)zero)));
-}
-
 /* p: the block's planes, already moved to this half's 32 bytes of each. */
-AVX2_INLINE void load_codes(__m256i q[8], const uint8_t *p, const struct kernel_format *f)
+AVX2_INLINE void load_codes(__m256i q[8], const uint8_t *p, int bits)
 {
-    const __m256i low = _mm256_set1_epi8(15), e2m1 = f->e2m1 ? e2m1_table(f->zero) : low;
-    const int bits = f->bits;
+    const __m256i low = _mm256_set1_epi8(15);
     if (bits == 8) {
         for (int j = 0; j < 8; j++)
             q[j] = _mm256_xor_si256(load256(p + 64 * j), _mm256_set1_epi8(-128));
@@ -65,8 +57,6 @@ AVX2_INLINE void load_codes(__m256i q[8], const uint8_t *p, const struct kernel_
         q[j] = _mm256_and_si256(z, low);
         q[j + 4] = _mm256_and_si256(_mm256_srli_epi16(z, 4), low);
     }
-    for (int j = 0; f->e2m1 && j < 8; j++)
-        q[j] = _mm256_shuffle_epi8(e2m1, q[j]);
     if (bits == 5) { /* bit j of the plane becomes bit 4 of quad j */
         __m256i h = load256(p + 256), bit = _mm256_set1_epi8(16);
         for (int j = 0; j < 8; j++) {
@@ -100,21 +90,6 @@ AVX2_INLINE __m256 sbytes_ps(const uint8_t *p)
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
 }
 
-/* 2^(e - 128) of eight bytes e. Below 2 it is subnormal, and the second number the greater. */
-AVX2_INLINE __m256 e8m0_ps(const uint8_t *p)
-{
-    __m256i e = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)), one = _mm256_set1_epi32(1);
-    return _mm256_castsi256_ps(_mm256_max_epi32(_mm256_slli_epi32(_mm256_sub_epi32(e, one), 23),
-                                                _mm256_slli_epi32(_mm256_add_epi32(e, one), 21)));
-}
-
-/* Eight of NVFP4's scales, halved: E4M3 moved by 7 is an f16 that is 2^8 too small. */
-AVX2_INLINE __m256 e4m3_ps(const uint8_t *p)
-{
-    __m128i v = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)p));
-    return _mm256_mul_ps(_mm256_cvtph_ps(_mm_slli_epi16(v, 7)), _mm256_set1_ps(0x1p7f));
-}
-
 /* The scales of a unit as floats, both halves: d[block][16], and minima. */
 struct unit256 {
     float d[8][16], m[8][16];
@@ -141,8 +116,6 @@ AVX2_INLINE void load_unit(struct unit256 *u, const uint8_t *head, int b0, int n
 {
     uint8_t s[256];
     bool k = f->minimum && f->blocks == 8;
-    if (f->e2m1) /* their scales are as easily made when the block is loaded */
-        return;
     if (k)
         unpack_k_scales(s, head);
     for (int h = 0; h < 16; h += 8) {
@@ -161,20 +134,14 @@ AVX2_INLINE void load_half_block(struct half256 *w, const struct unit256 *u, con
                                  const struct kernel_format *f)
 {
     int own = f->dtype == DT_Q6_K ? 0 : b; /* one d for all blocks */
-    if (f->e2m1) {
-        w->d = f->halves ? e4m3_ps(head + 32 * b + h) : e8m0_ps(head + h);
-        if (f->halves)
-            w->m = e4m3_ps(head + 32 * b + 16 + h);
-    } else {
-        w->d = _mm256_loadu_ps(u->d[own] + h);
-    }
+    w->d = _mm256_loadu_ps(u->d[own] + h);
     if (f->minimum)
         w->m = _mm256_loadu_ps(u->m[own] + h);
     if (f->dtype == DT_Q6_K) {
         w->m = _mm256_mul_ps(w->d, sbytes_ps(head + 48 + 32 * b + h));
         w->d = _mm256_mul_ps(w->d, sbytes_ps(head + 32 + 32 * b + h));
     }
-    load_codes(w->q, head + f->header + (size_t)b * layout_block_bytes(f) + 4 * h, f);
+    load_codes(w->q, head + f->header + (size_t)b * layout_block_bytes(f) + 4 * h, f->bits);
 }
 
 /* Quad j for all lanes: spread in the panel already, or broadcast now. */
@@ -188,7 +155,7 @@ AVX2_INLINE __m256i pair(const struct half256 *w, const int8_t *x, int j, bool p
     return _mm256_maddubs_epi16(w->q[j], quads(x, j, panel));
 }
 
-/* sum of code * x over half h of a block with two scales, one plane of activations. */
+/* sum of code * x over half h of a Q6_K block, one plane of activations. */
 AVX2_INLINE __m256i half_sum(const struct half256 *w, const int8_t *x, int h, bool panel)
 {
     const __m256i ones = _mm256_set1_epi16(1);
@@ -204,9 +171,8 @@ AVX2_INLINE __m256i quarter(const struct half256 *w, const int8_t *x, int j, boo
 }
 
 /* sum of code * x over the block, one plane of activations. */
-AVX2_INLINE __m256i plane_sum(const struct half256 *w, const int8_t *x, const struct kernel_format *f, bool panel)
+AVX2_INLINE __m256i plane_sum(const struct half256 *w, const int8_t *x, int bits, bool panel)
 {
-    const int bits = f->e2m1 ? 5 : f->bits; /* MXFP4: up to 28 */
     const __m256i ones = _mm256_set1_epi16(1);
     if (bits == 8) {
         __m256i s = _mm256_setzero_si256();
@@ -232,7 +198,7 @@ AVX2_INLINE __m256 f_lanes(const float *v, bool panel)
     return panel ? _mm256_load_ps(v) : _mm256_set1_ps(*v);
 }
 
-/* (float) of the exact sum of half h of a block with two scales, zero point taken off. */
+/* (float) of the exact sum of half h of a Q6_K block, zero point taken off. */
 AVX2_INLINE __m256 half_total(const struct half256 *w, const struct entry256 *e, int h, bool wide, bool panel)
 {
     __m256i s = half_sum(w, e->hi, h, panel);
@@ -244,9 +210,9 @@ AVX2_INLINE __m256 half_total(const struct half256 *w, const struct entry256 *e,
 AVX2_INLINE __m256 total(const struct half256 *w, const struct entry256 *e, const struct kernel_format *f, bool wide,
                          bool panel)
 {
-    __m256i s = plane_sum(w, e->hi, f, panel);
+    __m256i s = plane_sum(w, e->hi, f->bits, panel);
     if (wide)
-        s = _mm256_add_epi32(_mm256_slli_epi32(s, 7), plane_sum(w, e->lo, f, panel));
+        s = _mm256_add_epi32(_mm256_slli_epi32(s, 7), plane_sum(w, e->lo, f->bits, panel));
     if (f->zero == 8 || f->zero == 16) {
         __m256i z = z_lanes(e->z0, panel);
         s = _mm256_add_epi32(s, f->zero == 16 && !panel ? _mm256_slli_epi32(z, 1) : z);
@@ -259,7 +225,7 @@ AVX2_INLINE __m256 step(__m256 acc, const struct half256 *w, const struct entry2
                         bool wide, bool panel)
 {
     __m256 p;
-    if (f->halves)
+    if (f->dtype == DT_Q6_K)
         p = _mm256_fmadd_ps(half_total(w, e, 1, wide, panel), w->m,
                             _mm256_mul_ps(half_total(w, e, 0, wide, panel), w->d));
     else
@@ -316,8 +282,8 @@ AVX2_INLINE void spread(uint8_t *to, const struct linear_args *a, size_t t, size
         _mm256_store_ps((float *)(void *)(to + 32), _mm256_set1_ps(x.xs[i]));
     else
         _mm256_store_si256((__m256i *)(void *)(to + 32),
-                           _mm256_set1_epi32(f->halves ? x.n0[i] : x.n8[i] * (f->zero / 8)));
-    if (f->halves)
+                           _mm256_set1_epi32(f->dtype == DT_Q6_K ? x.n0[i] : x.n8[i] * (f->zero / 8)));
+    if (f->dtype == DT_Q6_K)
         _mm256_store_si256((__m256i *)(void *)(to + 64), _mm256_set1_epi32(x.n1[i]));
 }
 
@@ -385,8 +351,8 @@ AVX2_INLINE void single(const struct linear_args *a, size_t g, size_t t, const s
         load_unit(&unit, w, 0, 8, f);
         for (int b = 0; b < f->blocks; b++) {
             struct act_block x = layout_act(tile, width, u * (size_t)f->blocks + (size_t)b, wide);
-            struct entry256 e = {x.hi + 32 * i, x.lo + 32 * i, x.dx + i, x.xs + i, f->halves ? x.n0 + i : x.n8 + i,
-                                 x.n1 + i};
+            struct entry256 e = {
+                x.hi + 32 * i, x.lo + 32 * i, x.dx + i, x.xs + i, f->dtype == DT_Q6_K ? x.n0 + i : x.n8 + i, x.n1 + i};
             fetch(w, a->ahead, b, f);
             for (int h = 0; h < 2; h++) {
                 struct half256 blk;
@@ -422,7 +388,7 @@ size_t avx2_linear_scratch(void)
     return BATCH * 16 * 64 + PANEL_ENTRIES * ENTRY;
 }
 
-#define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K) X(MXFP4) X(NVFP4)
+#define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
 #define DEFINE(T)                                                                                                      \
     static void mul_##T(const struct linear_args *a)                                                                   \
     {                                                                                                                  \

@@ -102,11 +102,11 @@ AVX512_INLINE __m512 e8m0_ps(const uint8_t *p)
                                                 _mm512_slli_epi32(_mm512_add_epi32(e, one), 21)));
 }
 
-/* 16 of NVFP4's scales, halved: E4M3 moved by 7 is an f16 that is 2^8 too small. */
-AVX512_INLINE __m512 e4m3_ps(const uint8_t *p)
+/* 16 of NVFP4's scales, halved. */
+AVX512_INLINE __m512 e5m3_ps(const uint8_t *p)
 {
     __m256i v = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p));
-    return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_slli_epi16(v, 7)), _mm512_set1_ps(0x1p7f));
+    return _mm512_cvtph_ps(_mm256_slli_epi16(v, 7));
 }
 
 /* Header numbers of a unit, then of each of its blocks. */
@@ -132,9 +132,9 @@ AVX512_INLINE void load_block(struct block512 *w, const struct unit512 *u, const
                               const struct kernel_format *f)
 {
     if (f->e2m1) {
-        w->d = f->halves ? e4m3_ps(head + 32 * b) : e8m0_ps(head);
+        w->d = f->halves ? e5m3_ps(head + 32 * b) : e8m0_ps(head);
         if (f->halves)
-            w->m = e4m3_ps(head + 32 * b + 16);
+            w->m = e5m3_ps(head + 32 * b + 16);
     } else {
         w->d = u->d;
         w->m = u->m;

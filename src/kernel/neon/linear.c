@@ -48,8 +48,8 @@ NEON_INLINE void load_scales(struct quarter *w, const uint8_t *head, int b, int 
     float d[4], m[4];
     if (f->e2m1) {
         for (int i = 0; i < 4; i++) {
-            d[i] = f->halves ? layout_e4m3(head[32 * b + r + i]) : e8m0_half(head[r + i]);
-            m[i] = f->halves ? layout_e4m3(head[32 * b + 16 + r + i]) : 0.0f;
+            d[i] = f->halves ? layout_e5m3(head[32 * b + r + i]) : e8m0_half(head[r + i]);
+            m[i] = f->halves ? layout_e5m3(head[32 * b + 16 + r + i]) : 0.0f;
         }
         w->d = vld1q_f32(d);
         w->m = vld1q_f32(m);

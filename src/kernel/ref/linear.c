@@ -33,8 +33,8 @@ static void read_scales(struct unit_scales *u, const uint8_t *head, const struct
 {
     for (size_t r = 0; r < 16 && f->e2m1; r++)
         for (size_t b = 0; b < (size_t)f->blocks; b++) {
-            u->d[b][r] = f->halves ? layout_e4m3(head[32 * b + r]) : e8m0_half(head[r]);
-            u->m[b][r] = f->halves ? layout_e4m3(head[32 * b + 16 + r]) : 0.0f;
+            u->d[b][r] = f->halves ? layout_e5m3(head[32 * b + r]) : e8m0_half(head[r]);
+            u->m[b][r] = f->halves ? layout_e5m3(head[32 * b + 16 + r]) : 0.0f;
         }
     for (size_t r = 0; r < 16 && !f->e2m1; r++) {
         float d = half_at(head, r), m = f->minimum ? half_at(head + 32, r) : 0.0f;

@@ -111,7 +111,7 @@ static void put_header(uint8_t *dst, size_t row, const uint8_t *p, const struct 
     }
     if (f->dtype == DT_NVFP4) {
         for (size_t s = 0; s < 4; s++)
-            dst[16 * s + row] = p[s] == 0x7f ? 0 : p[s] & 0x7f;
+            dst[16 * s + row] = (uint8_t)(f32_to_f16(e4m3_half(p[s])) >> 7); /* three mantissa bits: exact */
         return;
     }
     memcpy(dst + 2 * row, p, 2);
@@ -165,7 +165,7 @@ static void get_scale(const uint8_t *head, size_t row, int b, int h, const struc
 {
     *m = 0.0f;
     if (f->e2m1) {
-        *d = f->halves ? layout_e4m3(head[32 * b + 16 * h + (int)row]) : e8m0_half(head[row]);
+        *d = f->halves ? layout_e5m3(head[32 * b + 16 * h + (int)row]) : e8m0_half(head[row]);
         return;
     }
     *d = f16_to_f32(load16(head + 2 * row));
