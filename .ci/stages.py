@@ -21,6 +21,7 @@ COUNTS = re.compile(r"^\s*(\d+) passed, (\d+) failed, (\d+) skipped\s*$")
 FUZZ_S = int(os.environ.get("HEARTH_FUZZ_SECONDS", "60"))
 JOBS = str(os.cpu_count() or 2)
 SANITIZER_ENV = {
+    "HEARTH_EVENTS": "2000",  # of the ten thousand that `make test` runs
     "ASAN_OPTIONS": "allocator_may_return_null=1:detect_leaks=1:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "TSAN_OPTIONS": "allocator_may_return_null=1:halt_on_error=1:second_deadlock_stack=1",
@@ -169,7 +170,7 @@ def stage_asan():
 
 def stage_tsan():
     folder = build("tsan", "-Db_sanitize=thread", *SANITIZED, env=clang_if_there())
-    tests = [f"{room}/" for room in ("base", "ledger", "backend", "engine", "http")]
+    tests = [f"{room}/" for room in ("base", "ledger", "backend", "engine", "http")] + ["session/events"]
     return meson_tests(folder, tests, env=SANITIZER_ENV)
 
 

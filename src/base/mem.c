@@ -120,6 +120,13 @@ static size_t mem_round(size_t size)
     return (size + page - 1) / page * page + (size ? 0 : page);
 }
 
+static atomic_size_t mem_live; /* bytes asked for with mem_pages and not given back */
+
+size_t mem_pages_live(void)
+{
+    return atomic_load(&mem_live);
+}
+
 void *mem_pages(size_t size)
 {
     size_t len = mem_round(size);
@@ -129,6 +136,7 @@ void *mem_pages(size_t size)
     uint8_t *p = mmap(NULL, len + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
+    atomic_fetch_add(&mem_live, size);
     if (!slack)
         return p;
     /* Map 2 MiB more than needed and cut both ends, so that huge pages start at the first byte. */
@@ -144,6 +152,8 @@ void *mem_pages(size_t size)
 
 void mem_pages_free(void *p, size_t size)
 {
-    if (p)
-        munmap(p, mem_round(size));
+    if (!p)
+        return;
+    munmap(p, mem_round(size));
+    atomic_fetch_sub(&mem_live, size);
 }

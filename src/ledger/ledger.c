@@ -18,7 +18,7 @@ struct ledger_owner {
 
 struct ledger {
     pthread_mutex_t lock;
-    size_t ceiling, used, peak;
+    size_t ceiling, used, peak, allocated;
     struct ledger_owner *owners; /* newest first */
 };
 
@@ -211,8 +211,12 @@ int ledger_alloc(struct ledger_owner *o, size_t bytes, void **out, struct err *e
     if (code)
         return code;
     *out = mem_pages(bytes);
-    if (*out)
+    if (*out) {
+        ledger_lock(o->ledger);
+        o->ledger->allocated += bytes;
+        ledger_unlock(o->ledger);
         return 0;
+    }
     ledger_release(o, bytes);
     char a[32];
     return err_set(e, ERR_NOMEM, "the system refused %s for %s, though the ledger had room", ledger_size(bytes, a),
@@ -224,7 +228,18 @@ void ledger_dealloc(struct ledger_owner *o, void *p, size_t bytes)
     if (!p)
         return;
     mem_pages_free(p, bytes);
+    ledger_lock(o->ledger);
+    o->ledger->allocated -= bytes;
+    ledger_unlock(o->ledger);
     ledger_release(o, bytes);
+}
+
+size_t ledger_allocated(const struct ledger *l)
+{
+    ledger_lock(l);
+    size_t v = l->allocated;
+    ledger_unlock(l);
+    return v;
 }
 
 size_t ledger_ceiling(const struct ledger *l)

@@ -33,6 +33,7 @@ size_t ledger_used(const struct ledger *l);
 size_t ledger_free_bytes(const struct ledger *l);
 size_t ledger_held(const struct ledger_owner *o);
 size_t ledger_peak(const struct ledger *l);
+size_t ledger_allocated(const struct ledger *l); /* the part of what is used that ledger_alloc has given out */
 
 struct ledger_row {
     char path[120];

@@ -6,6 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A sanitizer's shadow memory is in RSS: sizes of the process mean nothing then. */
+#if defined __has_feature /* clang's way to say it */
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define CHECK_SANITIZED
+#endif
+#elif defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define CHECK_SANITIZED
+#endif
+
 static int check_passed, check_failed, check_skipped, check_bad;
 
 #define CHECK(cond)                                                                                                    \

@@ -146,14 +146,7 @@ static void ledger_is_rss(void)
 
 int main(void)
 {
-#if defined __has_feature /* clang's way to say it */
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED
-#endif
-#elif defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
-#define SANITIZED
-#endif
-#ifdef SANITIZED
+#ifdef CHECK_SANITIZED
     check_skip("ledger_is_rss", "a sanitizer's shadow memory is in RSS");
 #else
     if (getenv("HEARTH_QEMU"))
