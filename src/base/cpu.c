@@ -5,12 +5,14 @@
 #include <ctype.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
 #elif defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -21,12 +23,13 @@ static const struct {
     unsigned mask;
 } cpu_masks[] = {
     /* best level first: cpu_mask_name takes the first one whose lead bit is set */
+    {"amx", CPU_AMX | CPU_AVX512 | CPU_AVX2},
     {"avx512", CPU_AVX512 | CPU_AVX2},
     {"avx2", CPU_AVX2},
     {"neon", CPU_NEON | CPU_DOTPROD | CPU_I8MM},
     {"ref", 0},
     {"none", 0},
-    {"all", CPU_AVX2 | CPU_AVX512 | CPU_NEON | CPU_DOTPROD | CPU_I8MM},
+    {"all", CPU_AVX2 | CPU_AVX512 | CPU_AMX | CPU_NEON | CPU_DOTPROD | CPU_I8MM},
 };
 
 long cpu_mask_parse(const char *name)
@@ -39,6 +42,8 @@ long cpu_mask_parse(const char *name)
 
 const char *cpu_mask_name(unsigned mask)
 {
+    if (mask & CPU_AMX)
+        return "amx";
     if (mask & CPU_AVX512)
         return "avx512";
     if (mask & CPU_AVX2)
@@ -59,6 +64,7 @@ static unsigned cpu_detect(void)
     const unsigned avx2 = 1u << 5;                                            /* leaf 7, ebx */
     const unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;        /* leaf 7, ebx: F, DQ, BW, VL */
     const unsigned vnni = 1u << 11;                                           /* leaf 7, ecx */
+    const unsigned amx = 1u << 24 | 1u << 25;                                 /* leaf 7, edx: tiles, int8 */
     unsigned a, b, c, d, need = FMA | OSXSAVE | AVX | F16C;
     if (!__get_cpuid(1, &a, &b, &c, &d) || (c & need) != need)
         return 0;
@@ -71,6 +77,8 @@ static unsigned cpu_detect(void)
     unsigned f = CPU_AVX2;
     if ((xcr0 & 0xE6) == 0xE6 && (b & avx512) == avx512 && (c & vnni)) /* and opmask, both zmm halves */
         f |= CPU_AVX512;
+    if ((f & CPU_AVX512) && (d & amx) == amx && (xcr0 & 0x60000) == 0x60000) /* and tile configuration and data */
+        f |= CPU_AMX;
     return f;
 }
 
@@ -123,6 +131,18 @@ static void cpu_detect_model(void)
 }
 #endif
 
+/* Linux saves tiles only for processes that have asked (Documentation/arch/x86/xstate.rst), once for all their threads; an old
+ * kernel or a seccomp filter refuses. */
+static bool cpu_ask_amx(void)
+{
+#if defined(__x86_64__)
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+#else
+    return false;
+#endif
+}
+
 static void cpu_detect_once(void)
 {
     cpu_features_found = cpu_detect();
@@ -130,6 +150,8 @@ static void cpu_detect_once(void)
     long mask = name && *name ? cpu_mask_parse(name) : -1;
     if (mask >= 0)
         cpu_features_found &= (unsigned)mask;
+    if ((cpu_features_found & CPU_AMX) && !cpu_ask_amx())
+        cpu_features_found &= ~(unsigned)CPU_AMX;
     cpu_detect_model();
     for (char *p = cpu_model_found; *p; p++)
         if (!isprint((unsigned char)*p))

@@ -108,7 +108,7 @@ void bench_probe(struct backend *b, double *int8_ops, double *f32_ops)
 {
     const char *level = backend_kernels(b)->level;
     *int8_ops = *f32_ops = 0;
-    if (strcmp(level, "avx512") == 0) {
+    if (strcmp(level, "avx512") == 0 || strcmp(level, "amx") == 0) { /* amx: shares are of the vector units' roof */
         *int8_ops = probe_run(b, int8_avx512);
         *f32_ops = probe_run(b, fma_avx512);
     } else if (strcmp(level, "avx2") == 0) {

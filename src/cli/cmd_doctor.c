@@ -285,11 +285,8 @@ static const char *feature_names(char out[80])
     static const struct {
         unsigned bit;
         const char *name;
-    } all[] = {{CPU_AVX2, "AVX2+FMA+F16C"},
-               {CPU_AVX512, "AVX-512+VNNI"},
-               {CPU_NEON, "NEON"},
-               {CPU_DOTPROD, "dot product"},
-               {CPU_I8MM, "I8MM"}};
+    } all[] = {{CPU_AVX2, "AVX2+FMA+F16C"}, {CPU_AVX512, "AVX-512+VNNI"}, {CPU_AMX, "AMX int8"},
+               {CPU_NEON, "NEON"},          {CPU_DOTPROD, "dot product"}, {CPU_I8MM, "I8MM"}};
     size_t n = 0;
     out[0] = 0;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)

@@ -4,6 +4,7 @@
 #include "base/cpu.h"
 #include "kernel/ref/ref.h"
 #if defined(__x86_64__)
+#include "kernel/amx/amx.h"
 #include "kernel/avx2/avx2.h"
 #include "kernel/avx512/avx512.h"
 #elif defined(__aarch64__)
@@ -20,6 +21,7 @@ static const struct {
 #if defined(__x86_64__)
     {"avx2", CPU_AVX2, avx2_init},
     {"avx512", CPU_AVX512, avx512_init},
+    {"amx", CPU_AMX | CPU_AVX512, amx_init},
 #elif defined(__aarch64__)
     {"neon", CPU_NEON | CPU_DOTPROD, neon_init},
 #endif

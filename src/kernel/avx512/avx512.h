@@ -15,4 +15,7 @@ void avx512_init_act(struct kernels *k);
 void avx512_init_attn(struct kernels *k);
 void avx512_init_elem(struct kernels *k);
 
+/* The linear layer of a quantised dtype, for the level above. */
+void avx512_linear_mul(const struct linear_args *a, enum dtype dtype);
+
 #endif

@@ -472,6 +472,13 @@ size_t avx512_linear_scratch(void)
     }
 FORMATS(DEFINE)
 
+void avx512_linear_mul(const struct linear_args *a, enum dtype dtype)
+{
+#define MUL(T) [DT_##T] = mul_##T,
+    static void (*const MULS[DT_COUNT])(const struct linear_args *a) = {FORMATS(MUL)};
+    MULS[dtype](a);
+}
+
 void avx512_init_linear(struct kernels *k)
 {
 #define ROW(T) k->linear[DT_##T].mul = mul_##T;

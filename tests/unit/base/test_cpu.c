@@ -14,12 +14,14 @@ static void masks(void)
     CHECK_INT(cpu_mask_parse("none"), 0);
     CHECK_INT(cpu_mask_parse("avx2"), CPU_AVX2);
     CHECK_INT(cpu_mask_parse("avx512"), CPU_AVX2 | CPU_AVX512);
+    CHECK_INT(cpu_mask_parse("amx"), CPU_AVX2 | CPU_AVX512 | CPU_AMX);
     CHECK(cpu_mask_parse("neon") & CPU_NEON);
     CHECK_INT(cpu_mask_parse("AVX9"), -1);
     CHECK_INT(cpu_mask_parse(""), -1);
     CHECK_STR(cpu_mask_name(0), "ref");
     CHECK_STR(cpu_mask_name(CPU_AVX2), "avx2");
     CHECK_STR(cpu_mask_name((unsigned)cpu_mask_parse("avx512")), "avx512");
+    CHECK_STR(cpu_mask_name((unsigned)cpu_mask_parse("amx")), "amx");
     CHECK_STR(cpu_mask_name(CPU_NEON | CPU_DOTPROD), "neon");
     CHECK_STR(cpu_mask_name((unsigned)cpu_mask_parse("avx2") & (unsigned)cpu_mask_parse("avx512")), "avx2");
 }
@@ -28,6 +30,7 @@ static void this_machine(void)
 {
     unsigned f = cpu_features();
     CHECK(!(f & CPU_AVX512) || (f & CPU_AVX2));
+    CHECK(!(f & CPU_AMX) || (f & CPU_AVX512));
     const char *mask = getenv("HEARTH_CPU_MASK");
     if (mask && *mask)
         CHECK((f & ~(unsigned)cpu_mask_parse(mask)) == 0);
