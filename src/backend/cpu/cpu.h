@@ -64,6 +64,31 @@ struct act {
     struct slot slot;
 };
 
+/* ---- few: the plan's other walk, for at most CPU_FEW tokens (few.c) ---- */
+
+enum { CPU_FEW = KERNEL_TOK };
+/* One step between two waits: every worker that takes a piece first runs the chain of row operations for itself. */
+struct few_step {
+    int first, n; /* micro[first .. first + n): the chain */
+    int step;     /* the MATMUL or ATTN step that follows it; -1: the chain is all */
+    int glu;      /* micro that gates the step's two outputs piece by piece, -1 none */
+    bool wanted, poll;
+};
+/* Where a value, or a quantised activation, lies in this walk. What a chain makes is each worker's own; what is read by a later
+ * step is copied to the shared area by whoever took the first piece. */
+struct few_slot {
+    struct slot shared, own; /* lifetimes in few steps; first -1: unused */
+    int made;                /* few step whose chain makes it, -1: written by pieces */
+};
+struct few {
+    struct few_step *step;
+    struct few_slot *value, *act; /* [n_value], [n_act] */
+    int n_step, rows;             /* rows: tokens there is room for */
+    size_t off, bytes;            /* in plan.mem: the shared area */
+    size_t own_off, own_bytes;    /* one area per thread */
+    size_t rope_off;              /* in such an area: RoPE rows */
+};
+
 struct plan {
     const struct graph *graph;
     const struct weights *weights;
@@ -82,6 +107,7 @@ struct plan {
     struct pool_work *work;  /* [n_step] in mem: who took which piece of the running step */
     struct attn_item *items; /* [max_tok] in mem: query tiles of the running batch */
     int query_tokens;        /* tokens per query tile */
+    struct few few;
     struct ledger_owner *owner;
 };
 /* Query tokens [t0, t0 + n) of one sequence: one piece of attention work per KV head. */
@@ -90,8 +116,10 @@ struct attn_item {
 };
 int plan_compile(struct plan *p, const struct kernels *k, int n_threads, struct err *e);
 void plan_done(struct plan *p);
+/* Offsets by lifetime for slots that are used at all; returns where the last one ends. placed: room for n. */
+size_t plan_place(struct slot *const *slots, int n, int n_step, struct slot **placed);
 
-struct run {
+struct run { /* one worker's view of it */
     struct backend *b;
     struct plan *p;
     const struct batch *in;
@@ -99,13 +127,27 @@ struct run {
     struct pool_work *work;        /* [n_step] */
     const struct attn_item *items; /* attention work of this batch */
     int n_items;
-    atomic_int stop; /* the batch was cancelled: take no more pieces */
+    atomic_int *stop; /* the batch was cancelled: take no more pieces */
+    int few;          /* few step that is being walked, -1: not that walk */
+    uint8_t *own;     /* few: this worker's area */
 };
+float *run_value(const struct run *r, int value);
+void *run_act(const struct run *r, int act);
+void run_matmul(const struct run *r, const struct micro *m, const struct linear_args *part, int thread);
+void run_attn_item(const struct run *r, const struct micro *m, const struct attn_item *it, int head, int thread);
+size_t run_groups(const struct run *r, const struct micro *m); /* of KERNEL_MR rows */
+bool run_go_on(const struct run *r, int thread, bool poll);    /* false: the batch was cancelled */
+
+int few_compile(struct plan *p, const struct kernels *k);
+void few_done(struct few *f);
+void few_walk(struct run *r, int thread, int n_threads);
+
 /* Row operations, one per op that works row by row (run.c); NULL for the others. */
 micro_fn rows_op(enum graph_op op);
 void rows_rope_table(const struct run *r, const struct micro *m, int t0, int t1);
 void rows_quantise(const struct run *r, const struct micro *m, int t0, int t1);
 void rows_kv_store(const struct run *r, const struct micro *m, int t0, int t1);
+void rows_kv_store_head(const struct run *r, const struct micro *m, int t, int head);
 
 enum { CPU_QUERY_ROWS = 64 }; /* query rows (tokens x heads of one KV head) of one attention item */
 

@@ -186,27 +186,39 @@ static size_t plan_fit(struct slot *const *placed, int n, const struct slot *s)
     return at;
 }
 
-static size_t plan_place(struct compiler *c)
+size_t plan_place(struct slot *const *slots, int n, int n_step, struct slot **placed)
 {
-    struct plan *p = c->p;
-    int n = 0;
-    struct slot **placed = mem_calloc((size_t)(p->graph->n_value + p->n_act), sizeof *placed);
-    if (!placed) {
-        c->rc = ERR_NOMEM;
-        return 0;
-    }
+    int n_placed = 0;
     size_t end = 0;
-    for (int step = 0; step < p->n_step; step++)
-        for (int i = 0; i < p->graph->n_value + p->n_act; i++) {
-            struct slot *s = i < p->graph->n_value ? &p->value[i] : &p->act[i - p->graph->n_value].slot;
-            if (s->first != step || s->alias >= 0)
+    for (int step = 0; step < n_step; step++)
+        for (int i = 0; i < n; i++) {
+            struct slot *s = slots[i];
+            if (s->first != step)
                 continue;
-            s->offset = plan_fit(placed, n, s);
-            placed[n++] = s;
+            s->offset = plan_fit(placed, n_placed, s);
+            placed[n_placed++] = s;
             if (s->offset + s->bytes > end)
                 end = s->offset + s->bytes;
         }
-    mem_free(placed);
+    return end;
+}
+
+static size_t plan_place_all(struct compiler *c)
+{
+    struct plan *p = c->p;
+    int n = 0, most = p->graph->n_value + p->n_act;
+    struct slot **slots = mem_calloc(2 * (size_t)most, sizeof(struct slot *));
+    if (!slots) {
+        c->rc = ERR_NOMEM;
+        return 0;
+    }
+    for (int i = 0; i < p->graph->n_value; i++)
+        if (p->value[i].alias < 0)
+            slots[n++] = &p->value[i];
+    for (int i = 0; i < p->n_act; i++)
+        slots[n++] = &p->act[i].slot;
+    size_t end = plan_place(slots, n, p->n_step, slots + most);
+    mem_free(slots);
     for (int i = 0; i < p->graph->n_value; i++)
         p->value[i].offset = plan_root(p, i)->offset;
     return end;
@@ -288,7 +300,7 @@ int plan_compile(struct plan *p, const struct kernels *k, int n_threads, struct 
     p->query_tokens = plan_query_tokens(g);
     if (!c.rc) {
         plan_lifetimes(&c);
-        size_t at = (plan_place(&c) + 4095) & ~(size_t)4095;
+        size_t at = (plan_place_all(&c) + 4095) & ~(size_t)4095;
         p->rope_off = at;
         at += (size_t)g->n_rope * (size_t)p->max_tok * 2 * (size_t)p->rope_half * sizeof(float);
         p->work_off = (at + 63) & ~(size_t)63;
@@ -296,7 +308,11 @@ int plan_compile(struct plan *p, const struct kernels *k, int n_threads, struct 
         at = p->items_off + (size_t)p->max_tok * sizeof(struct attn_item);
         p->scratch_off = (at + 4095) & ~(size_t)4095;
         p->scratch_bytes = plan_scratch(p, k);
-        p->mem_bytes = p->scratch_off + (size_t)n_threads * p->scratch_bytes;
+        p->few.off = p->scratch_off + (size_t)n_threads * p->scratch_bytes;
+        if (!c.rc)
+            c.rc = few_compile(p, k);
+        p->few.own_off = p->few.off + p->few.bytes;
+        p->mem_bytes = p->few.own_off + (size_t)n_threads * p->few.own_bytes;
     }
     mem_free(c.last_node);
     return c.rc ? err_set(e, c.rc, "out of memory while planning the graph") : 0;
@@ -310,4 +326,5 @@ void plan_done(struct plan *p)
     mem_free(p->act);
     mem_free(p->rope_freq);
     mem_free(p->rope_dim);
+    few_done(&p->few);
 }

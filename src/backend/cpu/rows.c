@@ -4,14 +4,9 @@
 
 #include <string.h>
 
-static float *rows_of(const struct run *r, int value)
-{
-    return (float *)(void *)(r->p->mem + r->p->value[value].offset);
-}
-
 static float *row_at(const struct run *r, int value, int t)
 {
-    return rows_of(r, value) + (size_t)t * (size_t)r->p->graph->value[value].width;
+    return run_value(r, value) + (size_t)t * (size_t)r->p->graph->value[value].width;
 }
 
 static size_t row_width(const struct run *r, const struct micro *m)
@@ -51,17 +46,23 @@ static void rows_rmsnorm(const struct run *r, const struct micro *m, int t0, int
             r->b->kernels.rmsnorm(row_at(r, m->out, t) + i, row_at(r, m->a, t) + i, w, n, m->node->f);
 }
 
-static void rows_rope(const struct run *r, const struct micro *m, int t0, int t1)
+/* Cosines and sines of token t's position: [cos d/2, sin d/2] in rows of rope_half. */
+static float *rows_cs(const struct run *r, int table, int t)
 {
     const struct plan *p = r->p;
+    size_t tokens = (size_t)(r->few >= 0 ? p->few.rows : p->max_tok);
+    uint8_t *base = r->few >= 0 ? r->own + p->few.rope_off : p->mem + p->rope_off;
+    return (float *)(void *)base + ((size_t)table * tokens + (size_t)t) * 2 * (size_t)p->rope_half;
+}
+
+static void rows_rope(const struct run *r, const struct micro *m, int t0, int t1)
+{
     size_t width = row_width(r, m), d = (size_t)m->node->head_dim;
-    const float *cs = (const float *)(const void *)(p->mem + p->rope_off);
-    size_t stride = 2 * (size_t)p->rope_half;
     for (int t = t0; t < t1; t++) {
         float *x = row_at(r, m->out, t);
         if (x != row_at(r, m->a, t))
             memcpy(x, row_at(r, m->a, t), width * sizeof(float));
-        const float *row = cs + ((size_t)m->node->rope_table * (size_t)p->max_tok + (size_t)t) * stride;
+        const float *row = rows_cs(r, m->node->rope_table, t);
         for (size_t i = 0; i < width; i += d)
             r->b->kernels.rope(x + i, row, d, m->node->neox);
     }
@@ -105,12 +106,10 @@ void rows_rope_table(const struct run *r, const struct micro *m, int t0, int t1)
 {
     (void)m;
     const struct plan *p = r->p;
-    size_t stride = 2 * (size_t)p->rope_half;
     for (int table = 0; table < p->graph->n_rope; table++)
         for (int t = t0; t < t1; t++) {
             int half = p->rope_dim[table] / 2;
-            float *cs =
-                (float *)(void *)(p->mem + p->rope_off) + ((size_t)table * (size_t)p->max_tok + (size_t)t) * stride;
+            float *cs = rows_cs(r, table, t);
             for (int i = 0; i < half; i++) {
                 double s, c;
                 fm_sincos(r->in->pos[t] * p->rope_freq[table * p->rope_half + i], &s, &c);
@@ -125,19 +124,21 @@ void rows_quantise(const struct run *r, const struct micro *m, int t0, int t1)
     const struct act *a = &r->p->act[m->act];
     size_t k = (size_t)r->p->graph->value[m->a].width;
     size_t n = (size_t)(m->wanted ? r->in->n_wanted : r->in->n_tok);
-    r->b->kernels.act_quantize(r->p->mem + a->slot.offset, rows_of(r, m->a), k, k, n, (size_t)t0, (size_t)t1, a->wide);
+    r->b->kernels.act_quantize(run_act(r, m->act), run_value(r, m->a), k, k, n, (size_t)t0, (size_t)t1, a->wide);
+}
+
+void rows_kv_store_head(const struct run *r, const struct micro *m, int t, int head)
+{
+    const struct graph_kv_layer *l = &r->p->graph->kv[m->node->layer];
+    size_t d = (size_t)l->head_dim, pos = (size_t)r->in->pos[t], h = (size_t)head;
+    uint8_t *page = r->in->seqs[r->in->seq[t]].pages[l->cls][pos / KERNEL_PAGE];
+    r->b->kernels.attn[l->dtype].store(page, l->k_off + h * l->head_bytes, l->v_off + h * l->head_bytes,
+                                       row_at(r, m->b, t) + h * d, row_at(r, m->c, t) + h * d, d, pos % KERNEL_PAGE);
 }
 
 void rows_kv_store(const struct run *r, const struct micro *m, int t0, int t1)
 {
-    const struct graph_kv_layer *l = &r->p->graph->kv[m->node->layer];
-    size_t d = (size_t)l->head_dim;
-    const struct attn_kernel *kernel = &r->b->kernels.attn[l->dtype];
-    for (int t = t0; t < t1; t++) {
-        size_t pos = (size_t)r->in->pos[t];
-        uint8_t *page = r->in->seqs[r->in->seq[t]].pages[l->cls][pos / KERNEL_PAGE];
-        for (size_t h = 0; h < (size_t)l->n_kv_head; h++)
-            kernel->store(page, l->k_off + h * l->head_bytes, l->v_off + h * l->head_bytes, row_at(r, m->b, t) + h * d,
-                          row_at(r, m->c, t) + h * d, d, pos % KERNEL_PAGE);
-    }
+    for (int t = t0; t < t1; t++)
+        for (int h = 0; h < r->p->graph->kv[m->node->layer].n_kv_head; h++)
+            rows_kv_store_head(r, m, t, h);
 }

@@ -6,11 +6,26 @@
 
 #include <string.h>
 
-static float *run_value(const struct run *r, int value)
+static uint8_t *run_few(const struct run *r, const struct few_slot *s)
 {
-    if (value == r->p->graph->logits)
+    if (s->made == r->few)
+        return r->own + s->own.offset;
+    return r->p->mem + r->p->few.off + s->shared.offset;
+}
+
+float *run_value(const struct run *r, int value)
+{
+    bool own = r->few >= 0 && r->p->few.value[value].made == r->few;
+    if (value == r->p->graph->logits && !own)
         return r->logits;
+    if (r->few >= 0)
+        return (float *)(void *)run_few(r, &r->p->few.value[value]);
     return (float *)(void *)(r->p->mem + r->p->value[value].offset);
+}
+
+void *run_act(const struct run *r, int act)
+{
+    return r->few >= 0 ? run_few(r, &r->p->few.act[act]) : r->p->mem + r->p->act[act].slot.offset;
 }
 
 static uint8_t *run_scratch(const struct run *r, int thread)
@@ -40,7 +55,7 @@ struct cut {
     size_t groups, tokens;
 };
 
-static size_t run_groups(const struct run *r, const struct micro *m)
+size_t run_groups(const struct run *r, const struct micro *m)
 {
     return ((size_t)r->p->graph->value[m->out].width + KERNEL_MR - 1) / KERNEL_MR;
 }
@@ -59,14 +74,14 @@ static struct cut run_cut(const struct run *r, const struct step *s, size_t n_to
     return c;
 }
 
-static void run_matmul(const struct run *r, const struct micro *m, const struct linear_args *part, int thread)
+void run_matmul(const struct run *r, const struct micro *m, const struct linear_args *part, int thread)
 {
     const struct graph *g = r->p->graph;
     const struct graph_node *n = m->node;
     const struct graph_weight *w = &g->weight[n->w[0]];
     struct linear_args a = *part;
     a.w = r->p->weights->packed[n->w[0]].data;
-    a.act = m->act >= 0 ? (const void *)(r->p->mem + r->p->act[m->act].slot.offset) : run_value(r, m->a);
+    a.act = m->act >= 0 ? run_act(r, m->act) : run_value(r, m->a);
     a.bias = n->w[1] >= 0 ? (const float *)(const void *)r->p->weights->packed[n->w[1]].data : NULL;
     a.y = run_value(r, m->out);
     a.scratch = run_scratch(r, thread);
@@ -107,7 +122,7 @@ static void run_matmuls(const struct run *r, int step, int thread, int n_threads
 
 /* ---- attention ---- */
 
-static void run_attn_item(const struct run *r, const struct micro *m, const struct attn_item *it, int head, int thread)
+void run_attn_item(const struct run *r, const struct micro *m, const struct attn_item *it, int head, int thread)
 {
     const struct graph_node *n = m->node;
     const struct graph_kv_layer *l = &r->p->graph->kv[n->layer];
@@ -159,17 +174,26 @@ static int run_items(const struct batch *in, int query_tokens, struct attn_item 
 
 /* ---- the walk ---- */
 
+/* Pieces that somebody took are finished by him before he asks. */
+bool run_go_on(const struct run *r, int thread, bool poll)
+{
+    if (thread == 0 && poll && r->in->cancelled && r->in->cancelled(r->in->cancel_arg))
+        atomic_store(r->stop, 1);
+    return !atomic_load_explicit(r->stop, memory_order_relaxed);
+}
+
 static void run_worker(void *arg, int thread, int n_threads)
 {
-    struct run *r = arg;
+    struct run view = *(const struct run *)arg, *r = &view;
+    r->own = r->p->mem + r->p->few.own_off + (size_t)thread * r->p->few.own_bytes;
+    if (r->few >= 0) {
+        few_walk(r, thread, n_threads);
+        return;
+    }
     for (int s = 0; s < r->p->n_step; s++) {
         const struct step *step = &r->p->step[s];
-        if (step->wanted && !r->in->n_wanted)
+        if ((step->wanted && !r->in->n_wanted) || !run_go_on(r, thread, step->poll))
             return;
-        if (thread == 0 && step->poll && r->in->cancelled && r->in->cancelled(r->in->cancel_arg))
-            atomic_store(&r->stop, 1);
-        if (atomic_load_explicit(&r->stop, memory_order_relaxed))
-            return; /* pieces that somebody took were finished by him before he came here */
         if (step->kind == MICRO_ROW)
             run_rows(r, s);
         else if (step->kind == MICRO_MATMUL)
@@ -191,16 +215,29 @@ static int run_check(const struct plan *p, const struct batch *in, struct err *e
     return 0;
 }
 
+/* Every tile of query rows must hold all its sequence's tokens: whoever attends stores the keys it needs. */
+static bool run_is_few(const struct run *r)
+{
+    if (r->in->n_tok > r->p->few.rows || r->in->n_wanted > r->p->few.rows)
+        return false;
+    for (int i = 1; i < r->n_items; i++)
+        if (r->in->seq[r->items[i].t0] == r->in->seq[r->items[i - 1].t0])
+            return false;
+    return true;
+}
+
 int backend_run(struct backend *b, struct plan *p, const struct batch *in, float *logits, struct err *e)
 {
     int rc = run_check(p, in, e);
     if (rc)
         return rc;
-    struct run r = {.b = b, .p = p, .in = in, .logits = logits, .work = p->work, .items = p->items};
+    atomic_int stop = 0;
+    struct run r = {.b = b, .p = p, .in = in, .logits = logits, .work = p->work, .items = p->items, .stop = &stop};
     memset(p->work, 0, (size_t)p->n_step * sizeof *p->work);
     r.n_items = run_items(in, p->query_tokens, p->items);
+    r.few = run_is_few(&r) ? 0 : -1;
     pool_share(b->pool, run_worker, &r);
-    return atomic_load(&r.stop) ? err_set(e, ERR_CANCELLED, "the step was cancelled") : 0;
+    return atomic_load(&stop) ? err_set(e, ERR_CANCELLED, "the step was cancelled") : 0;
 }
 
 /* ---- backend and plans as objects ---- */

@@ -1,0 +1,325 @@
+/* few: the walk for at most CPU_FEW tokens, where waiting costs more than computing. Row operations (norm, quantise, rope, ...) of so
+ * few rows take a microsecond, and two waits around them as long again; so every worker repeats them, in its own area, when it
+ * has taken its first piece of the matrices (or heads) that need them. A layer then has five waits instead of ten. The same
+ * functions run on the same numbers, so the bits are those of the other walk.
+ *
+ * A worker that comes late, or was away, never repeats what lies behind: it computes a chain only while it holds a piece of that
+ * step, and as long as it does, nobody goes on and what the chain reads stays. That is why whatever later steps read is copied
+ * to the shared area, by the worker that holds the first piece.
+ *
+ * Pieces shrink: half of an even share at first, then a quarter, ... so a worker reads long stretches of one stream, and
+ * the last pieces, for which the others wait, are small. */
+#include "backend/cpu/cpu.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+/* ---- compiling: after the plan's own steps are known ---- */
+
+static void few_touch(struct slot *s, int step)
+{
+    if (s->first < 0)
+        s->first = step;
+    s->last = step;
+}
+
+/* A use, or the making, of a value or activation in few step f. */
+static void few_use(struct few_slot *s, int f, bool made_by_chain)
+{
+    if (made_by_chain)
+        s->made = f;
+    if (s->made == f)
+        few_touch(&s->own, f);
+    if (s->made < f) {
+        few_touch(&s->shared, f);
+        if (s->made >= 0)
+            s->shared.first = s->made; /* published there */
+    }
+}
+
+static void few_use_micro(struct few *few, const struct micro *m, int f, bool chain)
+{
+    const int in[3] = {m->a, m->b, m->c};
+    for (int i = 0; i < 3; i++)
+        if (in[i] >= 0)
+            few_use(&few->value[in[i]], f, false);
+    if (m->out >= 0)
+        few_use(&few->value[m->out], f, chain);
+    if (m->act >= 0)
+        few_use(&few->act[m->act], f, m->kind == MICRO_ROW);
+}
+
+/* Whether anything but micro `but` reads the value. */
+static bool few_read_elsewhere(const struct plan *p, int value, int but)
+{
+    for (int i = 0; i < p->n_micro; i++)
+        if (i != but && (p->micro[i].a == value || p->micro[i].b == value || p->micro[i].c == value))
+            return true;
+    return value == p->graph->logits;
+}
+
+/* The gating that begins the next chain can be done by whoever computes both of its inputs' rows. */
+static int few_glu(const struct plan *p, const struct step *s, int next)
+{
+    if (s->kind != MICRO_MATMUL || s->n != 2 || next >= p->n_micro)
+        return -1;
+    const struct micro *g = &p->micro[s->first], *u = g + 1, *m = &p->micro[next];
+    bool gate = m->kind == MICRO_ROW && m->node && (m->node->op == OP_SWIGLU || m->node->op == OP_GEGLU);
+    if (!gate || m->a != g->out || m->b != u->out || few_read_elsewhere(p, g->out, next) ||
+        few_read_elsewhere(p, u->out, next))
+        return -1;
+    return next;
+}
+
+static void few_steps(struct plan *p, struct few *few)
+{
+    struct few_step open = {.step = -1, .glu = -1};
+    for (int i = 0; i < p->n_step; i++) {
+        const struct step *s = &p->step[i];
+        if (s->kind == MICRO_ROW) {
+            open.n += s->first + s->n - (open.first + open.n);
+            open.wanted = s->wanted;
+            if (i + 1 < p->n_step)
+                continue;
+        } else {
+            open.step = i;
+            open.wanted = s->wanted;
+            open.poll = s->poll;
+            open.glu = few_glu(p, s, s->first + s->n);
+        }
+        few->step[few->n_step++] = open;
+        int next = open.glu >= 0 ? open.glu + 1 : s->first + s->n;
+        open = (struct few_step){.first = next, .step = -1, .glu = -1};
+    }
+}
+
+static void few_lifetimes(const struct plan *p, struct few *few)
+{
+    for (int f = 0; f < few->n_step; f++) {
+        const struct few_step *s = &few->step[f];
+        for (int i = 0; i < s->n; i++)
+            few_use_micro(few, &p->micro[s->first + i], f, true);
+        for (int i = 0; s->step >= 0 && i < p->step[s->step].n; i++)
+            few_use_micro(few, &p->micro[p->step[s->step].first + i], f, false);
+        if (s->glu >= 0)
+            few_use_micro(few, &p->micro[s->glu], f, false);
+    }
+    few_use(&few->value[p->graph->logits], few->n_step, false); /* the caller reads them */
+    few->value[p->graph->logits].shared.first = -1;             /* where they lie is his business */
+}
+
+static void few_sizes(const struct plan *p, struct few *few, const struct kernels *k)
+{
+    size_t rows = (size_t)few->rows;
+    for (int i = 0; i < p->graph->n_value; i++) {
+        struct few_slot *s = &few->value[i];
+        s->shared.bytes = s->own.bytes = (rows * (size_t)p->graph->value[i].width * sizeof(float) + 63) & ~(size_t)63;
+    }
+    for (int i = 0; i < p->n_act; i++) {
+        size_t width = (size_t)p->graph->value[p->act[i].value].width;
+        struct few_slot *s = &few->act[i];
+        s->shared.bytes = s->own.bytes = (k->act_bytes(width, rows, p->act[i].wide) + 63) & ~(size_t)63;
+    }
+}
+
+static int few_place(const struct plan *p, struct few *few)
+{
+    int n = p->graph->n_value + p->n_act;
+    struct slot **slots = mem_calloc(3 * (size_t)n, sizeof(struct slot *));
+    if (!slots)
+        return ERR_NOMEM;
+    for (int i = 0; i < n; i++) {
+        struct few_slot *s = i < p->graph->n_value ? &few->value[i] : &few->act[i - p->graph->n_value];
+        slots[i] = &s->shared;
+        slots[n + i] = &s->own;
+    }
+    few->bytes = (plan_place(slots, n, few->n_step, slots + 2 * n) + 4095) & ~(size_t)4095;
+    few->rope_off = plan_place(slots + n, n, few->n_step, slots + 2 * n);
+    few->own_bytes = few->rope_off + 2 * sizeof(float) * (size_t)(p->graph->n_rope * few->rows * p->rope_half);
+    few->own_bytes = (few->own_bytes + 4095) & ~(size_t)4095;
+    mem_free(slots);
+    return 0;
+}
+
+int few_compile(struct plan *p, const struct kernels *k)
+{
+    struct few *few = &p->few;
+    size_t n = (size_t)(p->graph->n_value + p->n_act);
+    few->rows = p->max_tok < CPU_FEW ? p->max_tok : CPU_FEW;
+    few->step = mem_calloc((size_t)p->n_step + 1, sizeof *few->step);
+    few->value = mem_calloc(n, sizeof *few->value);
+    if (!few->step || !few->value)
+        return ERR_NOMEM;
+    few->act = few->value + p->graph->n_value;
+    for (size_t i = 0; i < n; i++)
+        few->value[i] = (struct few_slot){.shared = {.first = -1}, .own = {.first = -1}, .made = -1};
+    few_steps(p, few);
+    few_lifetimes(p, few);
+    few_sizes(p, few, k);
+    return few_place(p, few);
+}
+
+void few_done(struct few *f)
+{
+    mem_free(f->step);
+    mem_free(f->value);
+}
+
+/* ---- walking ---- */
+
+static void few_publish(const struct run *r, const struct few_step *s)
+{
+    struct plan *p = r->p;
+    struct run shared = *r;
+    shared.few = p->few.n_step; /* as a later step sees it */
+    for (int i = 0; i < s->n; i++) {
+        const struct micro *m = &p->micro[s->first + i];
+        size_t n = (size_t)(m->wanted ? r->in->n_wanted : r->in->n_tok);
+        if (m->out >= 0 && (p->few.value[m->out].shared.first == r->few || m->out == p->graph->logits))
+            memcpy(run_value(&shared, m->out), run_value(r, m->out),
+                   n * (size_t)p->graph->value[m->out].width * sizeof(float));
+        if (m->act >= 0 && p->few.act[m->act].shared.first == r->few)
+            memcpy(run_act(&shared, m->act), run_act(r, m->act),
+                   r->b->kernels.act_bytes((size_t)p->graph->value[m->a].width, n, p->act[m->act].wide));
+    }
+}
+
+/* The row operations before a step. RoPE's table is there already; keys and values are stored by whoever attends with them. */
+static void few_chain(const struct run *r, const struct few_step *s, bool publish)
+{
+    for (int i = 0; i < s->n; i++) {
+        const struct micro *m = &r->p->micro[s->first + i];
+        if (m->row != rows_rope_table && m->row != rows_kv_store)
+            m->row(r, m, 0, m->wanted ? r->in->n_wanted : r->in->n_tok);
+    }
+    if (publish)
+        few_publish(r, s);
+}
+
+/* Groups [begin, end) of piece i of n groups shared by `threads`; false past the last. Round k hands out one piece per thread, each
+ * 2^-k of what an even share was. */
+static bool few_piece(size_t n, size_t threads, size_t i, size_t *begin, size_t *end)
+{
+    size_t at = 0, size = n / (2 * threads);
+    for (; size > 1; size /= 2) {
+        if (i < threads) {
+            *begin = at + i * size;
+            *end = *begin + size;
+            return true;
+        }
+        at += threads * size;
+        i -= threads;
+    }
+    *begin = at + i;
+    *end = *begin + 1;
+    return *begin < n;
+}
+
+static size_t few_pieces(size_t n, size_t threads)
+{
+    size_t pieces = 0, size = n / (2 * threads), left = n;
+    for (; size > 1; size /= 2, pieces += threads)
+        left -= threads * size;
+    return pieces + left;
+}
+
+static void few_gate(const struct run *r, const struct micro *m, size_t r0, size_t r1, int n_tok)
+{
+    size_t width = (size_t)r->p->graph->value[m->out].width;
+    const struct kernels *k = &r->b->kernels;
+    r1 = r1 < width ? r1 : width;
+    for (size_t at = r0; n_tok--; at += width)
+        (m->node->op == OP_SWIGLU ? k->silu_mul : k->gelu_mul)(run_value(r, m->out) + at, run_value(r, m->a) + at,
+                                                               run_value(r, m->b) + at, r1 - r0);
+}
+
+/* Groups [begin, end) of the step's matrices as if they were one. */
+static void few_rows(const struct run *r, const struct step *s, size_t begin, size_t end, int thread)
+{
+    struct linear_args part = {.n_tok = (size_t)(s->wanted ? r->in->n_wanted : r->in->n_tok)};
+    part.t1 = part.n_tok;
+    for (int i = 0; i < s->n && begin < end; i++) {
+        const struct micro *m = &r->p->micro[s->first + i];
+        size_t n = (size_t)run_groups(r, m);
+        if (begin < n) {
+            part.g0 = begin;
+            part.g1 = end < n ? end : n;
+            run_matmul(r, m, &part, thread);
+        }
+        begin = begin < n ? 0 : begin - n;
+        end = end < n ? 0 : end - n;
+    }
+}
+
+/* Gate and up of the same rows, then the gating: it finds both in the cache. */
+static void few_glu_rows(const struct run *r, const struct few_step *f, size_t begin, size_t end, int thread)
+{
+    const struct step *s = &r->p->step[f->step];
+    struct linear_args part = {.n_tok = (size_t)(s->wanted ? r->in->n_wanted : r->in->n_tok), .g0 = begin, .g1 = end};
+    part.t1 = part.n_tok;
+    run_matmul(r, &r->p->micro[s->first], &part, thread);
+    run_matmul(r, &r->p->micro[s->first + 1], &part, thread);
+    few_gate(r, &r->p->micro[f->glu], begin * KERNEL_MR, end * KERNEL_MR, (int)part.n_tok);
+}
+
+static void few_attend(const struct run *r, const struct micro *m, size_t item, int thread)
+{
+    int heads = m->node->n_kv_head, head = (int)item % heads;
+    const struct attn_item *it = &r->items[item / (size_t)heads];
+    for (int t = it->t0; t < it->t0 + it->n; t++)
+        rows_kv_store_head(r, m, t, head);
+    run_attn_item(r, m, it, head, thread);
+}
+
+/* What a few step's pieces are cut from: row groups, or items of attention, or the chain alone. */
+static size_t few_units(const struct run *r, const struct few_step *f)
+{
+    if (f->step < 0)
+        return 1;
+    const struct step *s = &r->p->step[f->step];
+    if (s->kind == MICRO_ATTN)
+        return (size_t)r->n_items * (size_t)r->p->micro[s->first].node->n_kv_head;
+    size_t n = 0;
+    for (int i = 0; i < (f->glu >= 0 ? 1 : s->n); i++)
+        n += (size_t)run_groups(r, &r->p->micro[s->first + i]);
+    return n;
+}
+
+static void few_do(const struct run *r, const struct few_step *f, size_t begin, size_t end, int thread)
+{
+    if (f->step < 0)
+        return;
+    const struct step *s = &r->p->step[f->step];
+    if (s->kind == MICRO_ATTN)
+        few_attend(r, &r->p->micro[s->first], begin, thread);
+    else if (f->glu >= 0)
+        few_glu_rows(r, f, begin, end, thread);
+    else
+        few_rows(r, s, begin, end, thread);
+}
+
+void few_walk(struct run *r, int thread, int n_threads)
+{
+    const struct few *few = &r->p->few;
+    size_t threads = (size_t)n_threads, begin, end, piece, last;
+    r->few = 0;
+    rows_rope_table(r, NULL, 0, r->in->n_tok);
+    for (; r->few < few->n_step; r->few++) {
+        const struct few_step *f = &few->step[r->few];
+        struct pool_work *work = &r->work[r->few];
+        if ((f->wanted && !r->in->n_wanted) || !run_go_on(r, thread, f->poll))
+            return;
+        bool cut = f->step >= 0 && r->p->step[f->step].kind == MICRO_MATMUL;
+        size_t units = few_units(r, f), pieces = cut ? few_pieces(units, threads) : units, count = 0;
+        for (; pool_take(work, pieces, 1, &piece, &last); count++) {
+            if (!count)
+                few_chain(r, f, piece == 0);
+            begin = piece;
+            end = last;
+            if (cut)
+                few_piece(units, threads, piece, &begin, &end);
+            few_do(r, f, begin, end, thread);
+        }
+        pool_wait(r->b->pool, work, pieces, count);
+    }
+}
