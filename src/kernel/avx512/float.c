@@ -20,8 +20,9 @@ static void mul_BF16(const struct linear_args *a)
 
 static size_t linear_scratch(size_t k, size_t n_tok)
 {
+    (void)k;
     (void)n_tok;
-    size_t f = float_scratch(k), q = avx512_linear_scratch();
+    size_t f = float_scratch(), q = avx512_linear_scratch();
     return f > q ? f : q;
 }
 

@@ -10,7 +10,7 @@ enum {
     VW = 16,
     ATTN_ROWS = 12, /* times 2 vectors, or 6 times 4: 24 accumulators, 2 to 4 loads and a broadcast of 32 registers */
     ATTN_ACC = 24,
-    FLOAT_TOK = 16
+    FLOAT_TOK = 8
 };
 
 VEC void v_fetch(const uint8_t *p)
