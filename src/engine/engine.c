@@ -46,6 +46,8 @@ int engine_new(struct engine **out, const struct engine_opts *o, struct err *e)
     if (rc == 0)
         rc = ledger_owner_new(g->ledger, "engine/step", &g->own_step, e);
     if (rc == 0)
+        rc = kv_store_init(&g->kv, g->ledger, e);
+    if (rc == 0)
         rc = step_init(g, e);
     if (rc == 0 && pthread_create(&g->thread, NULL, engine_main, g) != 0)
         rc = err_errno(e, "cannot start the engine thread");
@@ -70,6 +72,7 @@ void engine_free(struct engine *g)
         pthread_join(g->thread, NULL);
     }
     step_done(g);
+    kv_store_done(&g->kv);
     ledger_owner_free(g->own_step);
     backend_free(g->backend);
     mem_free(g->active);
@@ -98,6 +101,16 @@ void engine_stats(struct engine *g, struct engine_stats *out)
     pthread_mutex_lock(&g->lock);
     *out = g->stats;
     pthread_mutex_unlock(&g->lock);
+    struct kv_stats kv;
+    kv_stats(&g->kv, &kv);
+    out->prefix_lookups_total = kv.lookups;
+    out->prefix_hits_total = kv.hits;
+    out->prefix_hit_tokens_total = kv.hit_tokens;
+    out->prefix_missed_tokens_total = kv.missed_tokens;
+    out->prefix_evicted_total = kv.evicted_pages;
+    out->prefix_blocks = kv.cached_pages;
+    out->prefix_bytes = kv.cached_bytes;
+    out->kv_free_bytes = kv.free_bytes;
     out->n_running = atomic_load(&g->n_running);
     out->n_waiting = atomic_load(&g->n_waiting);
     out->tokens_output_total = atomic_load(&g->n_output);
@@ -156,7 +169,8 @@ static void deactivate(struct engine *g, size_t i)
     struct engine_model *m = g->active[i];
     g->active[i] = g->active[--g->n_active];
     m->active = false;
-    load_trim(m);
+    if (!g->n_active)
+        kv_trim_free(&g->kv);
     size_t row = (size_t)m->graph->n_vocab * sizeof(float);
     void *one;
     if (m->logit_rows > 1 && ledger_alloc(m->own_scratch, row, &one, NULL) == 0) {

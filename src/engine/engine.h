@@ -1,9 +1,10 @@
 /* engine: many sequences, many models, integers only. One engine thread owns scheduler state, KV and plans; requests come in and
  * events leave by queue. Results depend on (model, tokens, parameters, seed) alone.
  *
- * Memory: KV blocks of 64 positions are reserved in the ledger as sequences grow. When a block is refused the youngest
- * running sequence is preempted (its blocks given back, it is recomputed later with the same bits): a running request never
- * fails for lack of memory. A request that could never fit alone is refused at submit with the numbers. */
+ * Memory: KV blocks of 64 positions are reserved in the ledger as sequences grow. What a sequence leaves stays in the prefix cache,
+ * which takes all memory that nobody else wants and gives it back at once. When a block is refused the youngest running sequence
+ * is preempted (its blocks go to the cache, what is gone of them later is computed again with the same bits): a running request
+ * never fails for lack of memory. A request that could never fit alone is refused at submit with the numbers. */
 #ifndef HEARTH_ENGINE_H
 #define HEARTH_ENGINE_H
 #include "base/err.h"
@@ -25,6 +26,7 @@ struct engine_opts {
     int max_batch;     /* sequences per step; 0: 64 */
     int max_queue;     /* waiting requests; 0: 512; beyond: ERR_BUSY */
     int spec_max;      /* guessed tokens per step of a lone sequence (spec.h); 0: as many as pay; -1: none */
+    bool no_prefix_cache;
 };
 int engine_new(struct engine **out, const struct engine_opts *o, struct err *e);
 void engine_free(struct engine *g); /* cancels what runs, joins the thread; free requests and models before */
@@ -65,12 +67,15 @@ void engine_model_unref(struct engine_model *m); /* the last one frees weights, 
 void engine_model_leave(struct engine_model *m);
 const struct model_info *engine_model_info(const struct engine_model *m);
 const struct model_file *engine_model_file(
-    const struct engine_model *m);                       /* metadata (tokeniser, template); lives with m */
-size_t engine_model_bytes(const struct engine_model *m); /* reserved: weights + scratch + KV now */
-int engine_model_running(const struct engine_model *m);  /* requests running or waiting */
+    const struct engine_model *m); /* metadata (tokeniser, template); lives with m */
+size_t engine_model_bytes(
+    const struct engine_model *m); /* reserved: weights + scratch + KV in use; not the prefix cache */
+int engine_model_running(const struct engine_model *m); /* requests running or waiting */
 /* Positions (prompt and answer) that one request could hold now if all others gave their KV back; at most n_ctx. */
 int engine_model_room(const struct engine_model *m);
-size_t engine_trim(struct engine *g); /* gives unused KV blocks back to the ledger; any thread; returns bytes */
+/* Gives KV blocks that no sequence uses, at least `bytes` of them if there are, back to the ledger, the prefix cache's least valuable
+ * ones last; any thread; returns bytes. The ledger asks for it by itself before it refuses anything. */
+size_t engine_trim(struct engine *g, size_t bytes);
 
 struct sample_params {
     float temperature;                         /* 0: greedy */
@@ -150,6 +155,10 @@ struct engine_stats {
     uint64_t drafted_total, accepted_total; /* guessed tokens run; right ones */
     double step_s_total, busy_s_total;
     double cancel_last_s, cancel_max_s; /* from request_cancel to the request's release */
+    /* prefix cache: requests looked up and found, positions found and computed; blocks that went; what it holds */
+    uint64_t prefix_lookups_total, prefix_hits_total, prefix_hit_tokens_total, prefix_missed_tokens_total;
+    uint64_t prefix_evicted_total;
+    size_t prefix_blocks, prefix_bytes, kv_free_bytes;
 };
 void engine_stats(struct engine *g, struct engine_stats *out);
 

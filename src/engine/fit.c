@@ -10,7 +10,8 @@ void fit_load(const struct engine *g, const struct graph *graph, struct engine_f
     f->staging = backend_staging_bytes(g->backend, graph);
     f->scratch = backend_plan_bytes(g->backend, graph, g->max_tok, g->opts.max_batch) + n_vocab * sizeof(float) +
                  sample_scratch_bytes(n_vocab);
-    f->kv_token = graph->kv_class[0].block_bytes / KV_BLOCK; /* beyond its window class 1 does not grow */
+    f->kv_token =
+        kv_alloc_bytes(graph->kv_class[0].block_bytes) / KV_BLOCK; /* beyond its window class 1 does not grow */
 }
 
 /* Logits of `parallel` answers in one step, beyond the row that is always there. */

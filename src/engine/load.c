@@ -29,7 +29,7 @@ static size_t kv_held(const struct engine *g)
     size_t sum = 0;
     for (const struct engine_model *m = g->models; m; m = m->next)
         sum += own_held(m->own_kv);
-    return sum;
+    return sum + kv_spare((struct kv_store *)&g->kv);
 }
 
 size_t load_room_alone(const struct engine *g)
@@ -45,35 +45,14 @@ size_t load_room_alone(const struct engine *g)
     return ceiling > other ? ceiling - other : 0;
 }
 
-size_t load_trim(struct engine_model *m)
+size_t engine_trim(struct engine *g, size_t bytes)
 {
-    size_t bytes = 0;
-    for (int c = 0; c < GRAPH_KV_CLASSES; c++)
-        bytes += kv_trim(&m->kv[c]);
-    return bytes;
-}
-
-size_t engine_trim(struct engine *g)
-{
-    size_t bytes = 0;
-    pthread_mutex_lock(&g->lock);
-    for (struct engine_model *m = g->models; m; m = m->next)
-        if (!m->dying)
-            bytes += load_trim(m);
-    pthread_mutex_unlock(&g->lock);
-    return bytes;
+    return kv_trim(&g->kv, bytes);
 }
 
 size_t engine_spare(struct engine *g)
 {
-    size_t bytes = 0;
-    pthread_mutex_lock(&g->lock);
-    for (struct engine_model *m = g->models; m; m = m->next)
-        if (!m->dying)
-            for (int c = 0; c < GRAPH_KV_CLASSES; c++)
-                bytes += kv_free_blocks(&m->kv[c]) * m->kv[c].block_bytes;
-    pthread_mutex_unlock(&g->lock);
-    return bytes;
+    return kv_spare(&g->kv);
 }
 
 static void unlist(struct engine *g, struct engine_model *m)
@@ -100,7 +79,7 @@ static void model_free(struct engine_model *m)
 {
     mark_dying(m);
     for (int c = 0; c < GRAPH_KV_CLASSES; c++)
-        kv_done(&m->kv[c]);
+        kv_pool_done(&m->kv[c]);
     backend_plan_free(m->plan);
     backend_unload(m->weights);
     size_t n_vocab = m->graph ? (size_t)m->graph->n_vocab : 0;
@@ -114,7 +93,7 @@ static void model_free(struct engine_model *m)
         malloc_trim(0); /* many small blocks: their pages go back before the ledger hears of it */
     if (m->own_header)
         ledger_release(m->own_header, ledger_held(m->own_header));
-    struct ledger_owner *own[] = {m->own_requests, m->own_kv,      m->own_scratch,
+    struct ledger_owner *own[] = {m->own_requests, m->own_kv,      m->own_prefix, m->own_scratch,
                                   m->own_staging,  m->own_weights, m->own_header};
     unlist(m->engine, m); /* only then the owners: sums over the list read them */
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
@@ -172,7 +151,8 @@ static int make_owners(struct engine_model *m, struct err *e)
     if ((rc = make_owner(m, "header", &m->own_header, e)) < 0 ||
         (rc = make_owner(m, "weights", &m->own_weights, e)) < 0 ||
         (rc = make_owner(m, "staging", &m->own_staging, e)) < 0 ||
-        (rc = make_owner(m, "scratch", &m->own_scratch, e)) < 0 || (rc = make_owner(m, "kv", &m->own_kv, e)) < 0)
+        (rc = make_owner(m, "scratch", &m->own_scratch, e)) < 0 || (rc = make_owner(m, "kv", &m->own_kv, e)) < 0 ||
+        (rc = make_owner(m, "prefix", &m->own_prefix, e)) < 0)
         return rc;
     return make_owner(m, "requests", &m->own_requests, e);
 }
@@ -215,10 +195,10 @@ static size_t largest_promise(const struct engine *g)
 
 size_t engine_short(struct engine *g, size_t need)
 {
-    engine_trim(g);
     pthread_mutex_lock(&g->lock);
     size_t room = load_room_alone(g), promised = largest_promise(g), pending = load_pending(g);
-    size_t free = ledger_free_bytes(g->ledger), a = need + pending > free ? need + pending - free : 0;
+    size_t free = ledger_free_bytes(g->ledger) + kv_spare(&g->kv),
+           a = need + pending > free ? need + pending - free : 0;
     size_t b = need + promised > room ? need + promised - room : 0;
     pthread_mutex_unlock(&g->lock);
     return a > b ? a : b;
@@ -226,7 +206,6 @@ size_t engine_short(struct engine *g, size_t need)
 
 static int announce(struct engine *g, struct engine_model *m, size_t need, struct err *e)
 {
-    engine_trim(g);
     pthread_mutex_lock(&g->lock);
     size_t room = load_room_alone(g), promised = largest_promise(g), pending = load_pending(g);
     int rc =
@@ -249,6 +228,17 @@ static int announce(struct engine *g, struct engine_model *m, size_t need, struc
     return rc;
 }
 
+static int init_pools(struct engine_model *m, struct err *e)
+{
+    int rc = 0;
+    for (int c = 0; c < GRAPH_KV_CLASSES && rc == 0; c++) {
+        m->kv[c].own_used = m->own_kv;
+        m->kv[c].own_cached = m->own_prefix;
+        rc = kv_pool_init(&m->kv[c], &m->engine->kv, &m->graph->kv_class[c], e);
+    }
+    return rc;
+}
+
 static int load_weights(struct engine_model *m, const struct engine_load *a, struct err *e)
 {
     struct engine *g = m->engine;
@@ -259,9 +249,9 @@ static int load_weights(struct engine_model *m, const struct engine_load *a, str
     fit.header = m->file->header_bytes;
     if (a->fit)
         *a->fit = fit;
-    for (int c = 0; c < GRAPH_KV_CLASSES; c++)
-        kv_init(&m->kv[c], m->own_kv, m->graph->kv_class[c].block_bytes);
-    int rc = announce(g, m, fit.weights + fit.scratch + fit.staging, e);
+    int rc = init_pools(m, e);
+    if (rc == 0)
+        rc = announce(g, m, fit.weights + fit.scratch + fit.staging, e);
     if (rc < 0)
         return rc;
     struct load_args la = {.graph = m->graph,

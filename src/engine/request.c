@@ -70,8 +70,9 @@ size_t request_array_bytes(size_t n_prompt, size_t max_tokens, int k)
 {
     size_t n_all = n_prompt + max_tokens, top = k > 0 ? (size_t)k : 0;
     size_t lp = k >= 0 ? max_tokens * ((1 + top) * sizeof(float) + top * sizeof(int32_t)) : 0;
-    return GRAPH_KV_CLASSES * (size_t)kv_blocks((int64_t)n_all) * sizeof(uint8_t *) + n_all * sizeof(int32_t) + lp +
-           spec_bytes((int)n_all);
+    size_t n_page = (size_t)kv_blocks((int64_t)n_all);
+    return GRAPH_KV_CLASSES * n_page * sizeof(uint8_t *) + (n_page + 1) * sizeof(struct kv_hash) +
+           n_all * sizeof(int32_t) + lp + spec_bytes((int)n_all);
 }
 
 /* One block for everything whose size depends on the request. */
@@ -87,6 +88,8 @@ static int alloc_arrays(struct request *r, struct err *e)
     char *p = r->mem;
     for (int c = 0; c < GRAPH_KV_CLASSES; c++, p += n_page * sizeof(uint8_t *))
         r->kv[c].page = (uint8_t **)(void *)p;
+    r->hash = (struct kv_hash *)(void *)p;
+    p += (n_page + 1) * sizeof *r->hash;
     r->token = (int32_t *)(void *)p;
     p += n_all * sizeof(int32_t);
     r->lp = (float *)(void *)p;
@@ -310,7 +313,7 @@ static struct request_stats final_stats(const struct request *r)
 {
     const double s = 1e-9;
     uint64_t now = clock_ns(), start = r->start_ns ? r->start_ns : now;
-    struct request_stats t = {.n_prompt = r->n_prompt, .n_output = r->n_token - r->n_prompt};
+    struct request_stats t = {.n_prompt = r->n_prompt, .n_cached = r->n_cached, .n_output = r->n_token - r->n_prompt};
     t.n_drafted = r->spec.n_drafted;
     t.n_accepted = r->spec.n_accepted;
     t.queue_s = (double)(start - r->submit_ns) * s;
@@ -346,7 +349,7 @@ static void unlink_request(struct engine *g, struct request *r)
 void request_release(struct request *r, enum event_type type, enum finish finish, const struct err *err)
 {
     struct engine_model *m = r->model;
-    step_forget(r);
+    share_leave(r);
     unlink_request(m->engine, r);
     atomic_fetch_sub(r->admitted ? &m->engine->n_running : &m->engine->n_waiting, 1);
     atomic_fetch_sub(&m->running, 1);

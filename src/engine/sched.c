@@ -31,7 +31,7 @@ int sched_admit(struct sched_seq *s, size_t n, size_t kv_free, int max_admitted,
     while (admitted < max_admitted) {
         struct sched_seq *best = NULL;
         for (size_t i = 0; i < n; i++)
-            if (!s[i].admitted && (!best || sched_before(&s[i], best)))
+            if (!s[i].admitted && !s[i].held && (!best || sched_before(&s[i], best)))
                 best = &s[i];
         if (!best || promised + kv_missing(best) > kv_free)
             break;

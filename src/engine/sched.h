@@ -14,6 +14,7 @@ struct sched_seq {
     size_t kv_held;  /* bytes of KV it holds */
     size_t kv_admit; /* bytes it should be able to get before it starts */
     bool admitted;
+    bool held;    /* better not admitted yet, and in nobody's way */
     bool blocked; /* scratch: no block to be had in this step */
     bool picked;  /* scratch of sched_build */
 };

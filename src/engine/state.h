@@ -9,6 +9,7 @@
 #include "engine/kv.h"
 #include "engine/sample.h"
 #include "engine/sched.h"
+#include "engine/share.h"
 #include "engine/spec.h"
 #include <pthread.h>
 
@@ -22,7 +23,7 @@ struct engine_model {
     struct graph *graph;
     struct weights *weights;
     struct plan *plan;
-    struct ledger_owner *own_header, *own_weights, *own_staging, *own_scratch, *own_kv, *own_requests;
+    struct ledger_owner *own_header, *own_weights, *own_staging, *own_scratch, *own_kv, *own_prefix, *own_requests;
     struct kv_pool kv[GRAPH_KV_CLASSES];
     struct engine_model *next; /* engine.models, under engine.lock */
     size_t load_need;          /* bytes a running load will hold in the end, under engine.lock; 0 when loaded */
@@ -72,6 +73,11 @@ struct request {
     bool admitted;
     struct spec_seq spec;
     struct kv_seq kv[GRAPH_KV_CLASSES];
+    struct kv_hash *hash; /* [n_hash + 1]: before block j; in mem */
+    int n_hash;           /* full blocks hashed */
+    int n_published;      /* full blocks that the index knows */
+    int n_cached;         /* prompt positions that were there when it started */
+    bool found, held;     /* looked up once; better waits for one that computes the same */
     uint64_t served;
     uint64_t start_ns, first_ns, last_ns; /* first step, first token, last token */
     int step_tok, step_row; /* tokens of it in the running step, guesses included; its first row of logits, -1 none */
@@ -94,6 +100,7 @@ struct engine {
     struct backend *backend;
     struct ledger_owner *own_step;
     struct engine_opts opts; /* defaults filled in */
+    struct kv_store kv;
     pthread_t thread;
     bool thread_runs;
     pthread_mutex_t lock;
@@ -132,7 +139,6 @@ int load_begin(struct engine *g, const struct engine_load *a, struct engine_mode
 void fit_load(const struct engine *g, const struct graph *graph, struct engine_fit *f);
 /* load.c: bytes that loads in progress will still take; KV bytes held. Under engine.lock. */
 size_t load_pending(const struct engine *g);
-size_t load_trim(struct engine_model *m);       /* its free KV blocks go back to the ledger; any thread */
 size_t load_room_alone(const struct engine *g); /* what one request could use if all others gave their KV back */
 /* request.c: bytes of the arrays of a request. k: alternatives per token, -1: no log probabilities */
 size_t request_array_bytes(size_t n_prompt, size_t max_tokens, int k);
@@ -142,8 +148,6 @@ void request_release(struct request *r, enum event_type type, enum finish finish
 void request_unref(struct request *r);
 /* engine.c (engine thread): takes r off its model's list and releases it. */
 void engine_end(struct request *r, enum event_type type, enum finish finish, const struct err *err);
-/* step.c: gives all KV of r back (engine thread). */
-void step_forget(struct request *r);
 /* step.c: one step of one model. false: nothing could run (no memory). */
 bool step_model(struct engine *g, struct engine_model *m);
 int step_init(struct engine *g, struct err *e);

@@ -42,15 +42,8 @@ static size_t held(const struct request *r) /* bytes of KV */
 {
     size_t sum = 0;
     for (int c = 0; c < GRAPH_KV_CLASSES; c++)
-        sum += (size_t)(r->kv[c].n_page - r->kv[c].first) * r->model->kv[c].block_bytes;
+        sum += (size_t)(r->kv[c].n_page - r->kv[c].first) * (r->model->kv[c].shape ? r->model->kv[c].shape->bytes : 0);
     return sum;
-}
-
-void step_forget(struct request *r)
-{
-    for (int c = 0; c < GRAPH_KV_CLASSES; c++)
-        kv_drop(&r->model->kv[c], &r->kv[c]);
-    r->n_done = 0;
 }
 
 static struct sched_seq describe(const struct request *r)
@@ -90,65 +83,68 @@ static void set_admitted(struct engine *g, struct request *r, bool on)
 
 static void preempt(struct engine *g, struct request *r)
 {
-    step_forget(r);
+    share_leave(r);
     set_admitted(g, r, false);
     pthread_mutex_lock(&g->lock);
     g->stats.preempted_total++;
     pthread_mutex_unlock(&g->lock);
 }
 
-/* Memory for `asker`: unused blocks of other models, then the blocks of the last sequence that comes after it. */
+/* The blocks of the last sequence that comes after `asker` go to the cache, from where they can be taken. */
 static bool make_room(struct engine *g, const struct request *asker)
 {
-    size_t bytes = 0;
     struct request *victim = NULL;
-    for (size_t i = 0; i < g->n_active; i++) {
-        struct engine_model *m = g->active[i];
-        if (m != asker->model)
-            bytes += load_trim(m);
-        for (size_t j = 0; j < m->n_live; j++) {
-            struct request *r = m->live[j];
+    for (size_t i = 0; i < g->n_active; i++)
+        for (size_t j = 0; j < g->active[i]->n_live; j++) {
+            struct request *r = g->active[i]->live[j];
             if (held(r) && comes_before(asker, r) && (!victim || comes_before(victim, r)))
                 victim = r;
         }
-    }
-    if (bytes)
-        return true;
-    if (!victim)
-        return false;
-    preempt(g, victim);
-    if (victim->model != asker->model)
-        load_trim(victim->model);
-    return true;
+    if (victim)
+        preempt(g, victim);
+    return victim != NULL;
 }
 
-static size_t kv_to_be_had(struct engine *g, struct engine_model *m)
+static size_t kv_to_be_had(struct engine *g)
 {
     pthread_mutex_lock(&g->lock);
-    size_t pending = load_pending(g), bytes = ledger_free_bytes(g->ledger);
+    size_t pending = load_pending(g), bytes = ledger_free_bytes(g->ledger) + kv_spare(&g->kv);
     pthread_mutex_unlock(&g->lock);
-    bytes = bytes > pending ? bytes - pending : 0;
-    for (int c = 0; c < GRAPH_KV_CLASSES; c++)
-        bytes += kv_free_blocks(&m->kv[c]) * m->kv[c].block_bytes;
-    return bytes;
+    return bytes > pending ? bytes - pending : 0;
 }
 
+static int next_waiting(const struct engine_model *m)
+{
+    int best = -1;
+    for (size_t i = 0; i < m->n_live; i++)
+        if (!m->sched[i].admitted && !m->sched[i].held && (best < 0 || sched_before(&m->sched[i], &m->sched[best])))
+            best = (int)i;
+    return best;
+}
+
+/* One after the other, because what one brings into use the next may share. */
 static void admit(struct engine *g, struct engine_model *m)
 {
     const struct request *first = first_of_all(g);
-    int must = -1;
-    bool waiting = false;
+    int admitted = 0;
     for (size_t i = 0; i < m->n_live; i++) {
         m->sched[i] = describe(m->live[i]);
-        waiting |= !m->live[i]->admitted;
-        if (m->live[i] == first)
-            must = (int)i;
+        admitted += m->live[i]->admitted;
     }
-    if (!waiting || !sched_admit(m->sched, m->n_live, kv_to_be_had(g, m), g->opts.max_batch, must))
-        return;
-    for (size_t i = 0; i < m->n_live; i++)
-        if (m->sched[i].admitted && !m->live[i]->admitted)
-            set_admitted(g, m->live[i], true);
+    for (int i; admitted < g->opts.max_batch && (i = next_waiting(m)) >= 0;) {
+        struct request *r = m->live[i];
+        if (share_waits(r)) {
+            m->sched[i].held = true;
+            continue;
+        }
+        m->sched[i].kv_held = share_peek(r);
+        if (!sched_admit(m->sched, m->n_live, kv_to_be_had(g), admitted + 1, r == first ? i : -1))
+            break;
+        set_admitted(g, r, true);
+        share_find(r);
+        m->sched[i] = describe(r);
+        admitted++;
+    }
 }
 
 /* Prompt tokens of this step: fewer when somebody waits for the next token or for the machine. */
@@ -165,7 +161,10 @@ static int take_class(struct engine *g, struct request *r, int cls, int n, struc
 {
     struct kv_seq *s = &r->kv[cls];
     struct kv_pool *pool = &r->model->kv[cls];
-    kv_slide(pool, s, r->model->graph->kv_class[cls].window, r->n_done);
+    kv_slide(pool, s, r->n_done);
+    for (int j = r->n_done / KV_BLOCK; s->shared && j < s->n_page;)
+        if (kv_own(pool, s, j, e) < 0 && !make_room(g, r))
+            return 0;
     while (s->n_page < kv_blocks((int64_t)r->n_done + n)) {
         int rc = kv_grow(pool, s, e);
         if (rc < 0 && !make_room(g, r))
@@ -177,8 +176,9 @@ static int take_class(struct engine *g, struct request *r, int cls, int n, struc
 
 static int take_blocks(struct engine *g, struct request *r, int n, struct err *e)
 {
+    share_publish(r); /* before the window leaves a block behind */
     for (int c = 0; c < GRAPH_KV_CLASSES && n > 0; c++)
-        if (r->model->kv[c].block_bytes)
+        if (r->model->kv[c].shape)
             n = take_class(g, r, c, n, e);
     return n;
 }
@@ -397,6 +397,7 @@ static void finish_request(struct request *r)
     r->spec.n_drafted += n_guess;
     atomic_fetch_add_explicit(&r->model->engine->n_drafted, (unsigned)n_guess, memory_order_relaxed);
     r->n_done = end < known ? end : known;
+    share_publish(r);
     for (int pos = end - rows; pos < end; pos++, row += n_vocab) {
         show_logits(r, pos, row);
         if (pos < known - 1)

@@ -20,6 +20,8 @@ struct ledger {
     pthread_mutex_t lock;
     size_t ceiling, used, peak, allocated;
     struct ledger_owner *owners; /* newest first */
+    void (*give)(void *arg, size_t bytes);
+    void *give_arg;
 };
 
 enum { LEDGER_NAMED = 4, LEDGER_RESERVE = 512 << 20 };
@@ -176,21 +178,57 @@ static int ledger_refuse(const struct ledger *l, const struct ledger_owner *o, s
                    ledger_size(bytes, a), ledger_size(left, b), ledger_size(l->ceiling, c), held);
 }
 
+void ledger_on_short(struct ledger *l, void (*give)(void *arg, size_t bytes), void *arg)
+{
+    ledger_lock(l);
+    l->give = give;
+    l->give_arg = arg;
+    ledger_unlock(l);
+}
+
+/* Bytes that are missing for the reservation; 0: it is made. Lock held. */
+static size_t ledger_take(struct ledger *l, struct ledger_owner *o, size_t bytes)
+{
+    size_t left = l->ceiling > l->used ? l->ceiling - l->used : 0;
+    if (bytes > left)
+        return bytes - left;
+    l->used += bytes;
+    o->held += bytes;
+    if (l->used > l->peak)
+        l->peak = l->used;
+    return 0;
+}
+
 int ledger_reserve(struct ledger_owner *o, size_t bytes, struct err *e)
 {
+    enum { TRIES = 3 }; /* others may take what was given up */
     struct ledger *l = o->ledger;
     int code = 0;
     ledger_lock(l);
-    if (l->used > l->ceiling || bytes > l->ceiling - l->used) {
-        code = ledger_refuse(l, o, bytes, e);
-    } else {
-        l->used += bytes;
-        o->held += bytes;
-        if (l->used > l->peak)
-            l->peak = l->used;
+    size_t missing = ledger_take(l, o, bytes);
+    for (int i = 0; missing && l->give && bytes <= l->ceiling && i < TRIES; i++) {
+        void (*give)(void *, size_t) = l->give;
+        void *arg = l->give_arg;
+        ledger_unlock(l);
+        give(arg, missing);
+        ledger_lock(l);
+        missing = ledger_take(l, o, bytes);
     }
+    if (missing)
+        code = ledger_refuse(l, o, bytes, e);
     ledger_unlock(l);
     return code;
+}
+
+void ledger_move(struct ledger_owner *from, struct ledger_owner *to, size_t bytes)
+{
+    struct ledger *l = from->ledger;
+    ledger_lock(l);
+    if (bytes > from->held)
+        bytes = from->held;
+    from->held -= bytes;
+    to->held += bytes;
+    ledger_unlock(l);
 }
 
 void ledger_release(struct ledger_owner *o, size_t bytes)

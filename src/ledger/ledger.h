@@ -22,6 +22,12 @@ void ledger_owner_free(struct ledger_owner *o); /* releases whatever it still ho
 
 int ledger_reserve(struct ledger_owner *o, size_t bytes, struct err *e); /* promise only; ERR_NOMEM names the holders */
 void ledger_release(struct ledger_owner *o, size_t bytes);
+/* What `from` holds becomes held by `to` (of the same ledger): never refused, at most what `from` has. */
+void ledger_move(struct ledger_owner *from, struct ledger_owner *to, size_t bytes);
+
+/* Before a reservation is refused, give(arg, bytes missing) is called by the thread that asked, without the ledger's lock: it
+ * releases what can be done without, and must not reserve. Then the reservation is tried again. NULL: nobody. */
+void ledger_on_short(struct ledger *l, void (*give)(void *arg, size_t bytes), void *arg);
 
 /* Reserve and allocate zeroed pages (64-byte aligned or better) in one step; and give both back. */
 int ledger_alloc(struct ledger_owner *o, size_t bytes, void **out, struct err *e);

@@ -37,6 +37,18 @@ static size_t held_by(const struct rig *rig, const char *path)
     return 0;
 }
 
+/* What is reserved once the engine thread has tidied up after the last event and the prefix cache has given all back. */
+static size_t used_at_last(const struct rig *rig, size_t expected)
+{
+    for (int i = 0; i < 10000; i++) {
+        engine_trim(rig->engine, SIZE_MAX);
+        if (ledger_used(rig->ledger) == expected)
+            break;
+        nap_ms(1);
+    }
+    return ledger_used(rig->ledger);
+}
+
 static struct request *go(const struct rig *rig, struct request_args a, uint64_t number, int n)
 {
     int32_t *token = calloc((size_t)n, sizeof *token);
@@ -214,10 +226,7 @@ static void cancelled_in_every_phase(void)
     for (int i = 0; i < 5000 && engine_model_running(rig.model); i++)
         nap_ms(1);
     CHECK_INT(engine_model_running(rig.model), 0);
-    for (int i = 0; i < 5000 && ledger_used(rig.ledger) != before;
-         i++) /* the engine thread tidies up after the last event */
-        nap_ms(1);
-    CHECK_INT(ledger_used(rig.ledger), before);
+    CHECK_INT(used_at_last(&rig, before), before);
     rig_close(&rig);
 }
 
@@ -272,6 +281,7 @@ static void short_of_memory(void)
     }
     for (int i = 0; i < 5000 && held_by(&rig, "model/tiny/kv"); i++)
         nap_ms(1);
+    engine_trim(rig.engine, SIZE_MAX);
     size_t room = 7 * block_bytes(&rig) + 600000;
     CHECK_INT(ledger_set_ceiling(rig.ledger, ledger_used(rig.ledger) + room, NULL), 0);
     for (uint64_t i = 0; i < N; i++) {
@@ -396,9 +406,7 @@ static void failed_allocations(void)
     }
     CHECK(r != NULL && n > 2);
     request_free(r);
-    for (int i = 0; i < 5000 && ledger_used(rig.ledger) != before; i++)
-        nap_ms(1);
-    CHECK_INT(ledger_used(rig.ledger), before);
+    CHECK_INT(used_at_last(&rig, before), before);
     rig_close(&rig);
 }
 
@@ -524,9 +532,7 @@ static void stress(void)
     }
     CHECK_INT(lost, 0);
     CHECK(ended > 50);
-    for (int i = 0; i < 10000 && ledger_used(rig.ledger) != before; i++)
-        nap_ms(1);
-    CHECK_INT(ledger_used(rig.ledger), before);
+    CHECK_INT(used_at_last(&rig, before), before);
     struct engine_stats st;
     engine_stats(rig.engine, &st);
     CHECK(st.n_running == 0 && st.n_waiting == 0);

@@ -54,6 +54,43 @@ static void refusal_names_holders(void)
     ledger_free(l);                                                                      /* frees the owners too */
 }
 
+static struct ledger_owner *spare;
+static int n_asked;
+
+static void give(void *arg, size_t bytes)
+{
+    n_asked++;
+    CHECK(arg == &spare);
+    size_t held = ledger_held(spare);
+    ledger_release(spare, bytes < held ? bytes : held);
+}
+
+static void what_is_spare_goes_first(void)
+{
+    struct ledger *l;
+    struct ledger_owner *a, *b;
+    CHECK_INT(ledger_new(&l, 1000, NULL), 0);
+    ledger_owner_new(l, "cache", &spare, NULL);
+    ledger_owner_new(l, "a", &a, NULL);
+    ledger_owner_new(l, "b", &b, NULL);
+    ledger_reserve(a, 500, NULL);
+    ledger_move(a, spare, 400);
+    CHECK(ledger_held(a) == 100 && ledger_held(spare) == 400 && ledger_used(l) == 500);
+    ledger_move(a, spare, 900); /* no more than there is */
+    CHECK(ledger_held(a) == 0 && ledger_held(spare) == 500);
+    ledger_on_short(l, give, &spare);
+    CHECK_INT(ledger_reserve(b, 500, NULL), 0);
+    CHECK_INT(n_asked, 0);
+    CHECK_INT(ledger_reserve(b, 200, NULL), 0);
+    CHECK(n_asked == 1 && ledger_held(spare) == 300 && ledger_used(l) == 1000);
+    CHECK_INT(ledger_reserve(b, 2000, NULL), ERR_NOMEM); /* beyond the ceiling: nothing is given up in vain */
+    CHECK(n_asked == 1 && ledger_held(spare) == 300);
+    CHECK_INT(ledger_reserve(b, 400, NULL), ERR_NOMEM);
+    CHECK_INT(ledger_held(spare), 0);
+    ledger_on_short(l, NULL, NULL);
+    ledger_free(l);
+}
+
 static void refusal_with_many_long_names(void)
 {
     struct ledger *l;
@@ -196,6 +233,7 @@ int main(void)
 {
     RUN(reserve_and_release);
     RUN(refusal_names_holders);
+    RUN(what_is_spare_goes_first);
     RUN(refusal_with_many_long_names);
     RUN(pages);
     RUN(listing);
