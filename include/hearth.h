@@ -27,7 +27,10 @@ struct hearth_opts {
     const char *cpu_mask; /* NULL: all */
     bool precise;
     int prefill_chunk; /* 0: default */
-    int spec_max;      /* guessed tokens per step: 0 as many as pay, -1 none */
+    /* types of the caches of keys and values: "q8_0" for every model, "MODEL=q8_0" for one; NULL: f16. Copied. */
+    const char *const *kv;
+    size_t n_kv;
+    int spec_max; /* guessed tokens per step: 0 as many as pay, -1 none */
 };
 int hearth_open(struct hearth **out, const struct hearth_opts *o, struct err *e);
 void hearth_close(struct hearth *h);

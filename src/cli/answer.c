@@ -50,6 +50,8 @@ static int open_local(struct answer_source *s, const struct answer_where *w, con
                             .threads = w->threads,
                             .cpu_mask = w->cpu_mask,
                             .precise = w->precise,
+                            .kv = w->kv,
+                            .n_kv = w->n_kv,
                             .spec_max = w->no_spec ? -1 : 0};
     cli_hold_interrupt(true);
     int r = hearth_open(&s->h, &o, e);

@@ -33,8 +33,14 @@ struct bench_model {
     size_t logits_bytes, weights_bytes;
     int max_batch;
 };
-int bench_model_open(struct bench_model *m, struct backend *b, struct ledger *l, const char *path, int max_batch,
-                     struct err *e);
+struct bench_open {
+    struct backend *backend;
+    struct ledger *ledger;
+    const char *path;
+    int max_batch;
+    unsigned flags; /* model_build's */
+};
+int bench_model_open(struct bench_model *m, const struct bench_open *o, struct err *e);
 void bench_model_close(struct bench_model *m);
 
 struct bench_test {

@@ -10,12 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-int bench_model_open(struct bench_model *m, struct backend *b, struct ledger *l, const char *path, int max_batch,
-                     struct err *e)
+int bench_model_open(struct bench_model *m, const struct bench_open *o, struct err *e)
 {
+    struct backend *b = o->backend;
+    struct ledger *l = o->ledger;
+    int max_batch = o->max_batch;
     *m = (struct bench_model){.backend = b, .ledger = l, .max_batch = max_batch};
-    int r = file_open(&m->file, path, e);
-    if (r || (r = model_read(m->file, &m->info, e)) || (r = model_build(m->file, &m->info, 0, &m->graph, e)))
+    int r = file_open(&m->file, o->path, e);
+    if (r || (r = model_read(m->file, &m->info, e)) || (r = model_build(m->file, &m->info, o->flags, &m->graph, e)))
         goto fail;
     if ((r = ledger_owner_new(l, "bench/weights", &m->own_weights, e)) ||
         (r = ledger_owner_new(l, "bench/staging", &m->own_staging, e)) ||
@@ -82,7 +84,8 @@ static void add_step(const struct bench_model *m, struct bench_cost *c, int pos,
             if (n->window && read > n->window + n_tok)
                 read = n->window + n_tok;
             c->f32_ops += 4.0 * n->n_head * n->head_dim * keys * n_seq;
-            c->bytes += 4.0 * n->n_kv_head * n->head_dim * read * n_seq; /* K and V, f16 */
+            const struct graph_kv_layer *l = &g->kv[n->layer];
+            c->bytes += 2.0 * n->n_kv_head * (double)l->head_bytes / KERNEL_PAGE * read * n_seq; /* K and V */
         }
     }
 }
@@ -123,6 +126,24 @@ static void cache_free(struct bench_model *m, struct cache *c)
     mem_free(c->seq);
 }
 
+/* Random keys and values, as the layers' types have them, in one block of a class. */
+static void cache_fill(const struct bench_model *m, uint8_t *block, int cls)
+{
+    const struct kernels *k = backend_kernels(m->backend);
+    float row[2][512];
+    for (int i = 0; i < m->graph->n_kv; i++) {
+        const struct graph_kv_layer *l = &m->graph->kv[i];
+        for (size_t h = 0; l->cls == cls && h < (size_t)l->n_kv_head; h++)
+            for (size_t slot = 0; slot < KERNEL_PAGE; slot++) {
+                for (int d = 0; d < 2 * l->head_dim; d++)
+                    row[d & 1][d / 2] =
+                        (float)rng_uniform((uint64_t)i, h * KERNEL_PAGE + slot, (uint64_t)d) / 4 - 0.125f;
+                k->attn[l->dtype].store(block, l->k_off + h * l->head_bytes, l->v_off + h * l->head_bytes, row[0],
+                                        row[1], (size_t)l->head_dim, slot);
+            }
+    }
+}
+
 static int cache_new(struct bench_model *m, const struct bench_test *t, struct cache *c, struct err *e)
 {
     const struct graph_kv_class *cls = m->graph->kv_class;
@@ -136,19 +157,19 @@ static int cache_new(struct bench_model *m, const struct bench_test *t, struct c
         cache_free(m, c);
         return r;
     }
-    uint16_t *half = c->mem;
-    uint32_t x = 12345;
-    for (size_t i = 0; i < c->bytes / 2; i++) {
-        x = x * 1664525u + 1013904223u;
-        half[i] = (uint16_t)((x >> 16 & 0x83ffu) | 0x2c00u); /* +-(1/16 .. 1/8) in f16 */
-    }
     uint8_t *at = c->mem, **page = c->page;
-    for (int k = 0; k < GRAPH_KV_CLASSES; k++)
+    for (int k = 0; k < GRAPH_KV_CLASSES; k++) {
+        uint8_t *first = at;
         for (size_t s = 0; s < batch; s++) {
             c->seq[s].pages[k] = page;
-            for (size_t p = 0; p < c->n_pages; p++, at += cls[k].block_bytes)
-                *page++ = at;
+            for (size_t p = 0; p < c->n_pages; p++, at += cls[k].block_bytes) {
+                if (*page++ = at, at == first)
+                    cache_fill(m, at, k);
+                else
+                    memcpy(at, first, cls[k].block_bytes);
+            }
         }
+    }
     return 0;
 }
 

@@ -10,7 +10,7 @@
 enum { MAX_REPS = 50 };
 
 struct values {
-    const char *data_dir, *cpu_mask;
+    const char *data_dir, *cpu_mask, *kv;
     struct opt_nums pp, tg, depth, batch;
     size_t ceiling;
     int threads, reps;
@@ -25,6 +25,7 @@ const struct opt bench_sweep_opts[] = {
     {"reps", 'r', OPT_INT, "N", "counted runs of each test (3)", offsetof(struct values, reps), 1, MAX_REPS},
     OPT_ROW_THREADS(struct values),
     OPT_ROW_CPU_MASK(struct values),
+    OPT_ROW_KV(struct values),
     OPT_ROW_CEILING(struct values),
     OPT_ROW_JSON(struct values),
     OPT_ROW_DATA_DIR(struct values),
@@ -131,8 +132,12 @@ static int bench_one(struct backend *b, struct ledger *l, const char *name, cons
     for (size_t i = 0; i < v->batch.n; i++)
         if ((int)v->batch.v[i] > max_batch)
             max_batch = (int)v->batch.v[i];
-    int r = input_model_path(v->data_dir, name, &path, e);
-    if (!r && !(r = bench_roof_measure(b, l, &roof, e)) && !(r = bench_model_open(&m, b, l, path, max_batch, e))) {
+    struct bench_open o = {.backend = b, .ledger = l, .max_batch = max_batch};
+    int r = v->kv ? model_kv_flag(v->kv, &o.flags, e) : 0;
+    if (!r)
+        r = input_model_path(v->data_dir, name, &path, e);
+    o.path = path;
+    if (!r && !(r = bench_roof_measure(b, l, &roof, e)) && !(r = bench_model_open(&m, &o, e))) {
         const char *slash = strrchr(name, '/');
         if (!v->json)
             printf(

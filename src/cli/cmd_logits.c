@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 struct values {
-    const char *ids, *out, *data_dir, *cpu_mask;
+    const char *ids, *out, *data_dir, *cpu_mask, *kv;
     size_t ceiling;
     int threads, chunk;
     bool precise;
@@ -26,6 +26,7 @@ const struct opt logits_opts[] = {
     OPT_ROW_THREADS(struct values),
     OPT_ROW_CEILING(struct values),
     OPT_ROW_CPU_MASK(struct values),
+    OPT_ROW_KV(struct values),
     OPT_ROW_PRECISE(struct values),
     OPT_ROW_DATA_DIR(struct values),
     OPT_END,
@@ -170,6 +171,8 @@ int cmd_logits(const struct command *c, int argc, char **argv)
     if (!r)
         r = engine_new(&g, &o, &e);
     struct engine_load load = {.path = path, .name = "logits", .precise = v.precise};
+    if (!r && v.kv)
+        r = model_kv_flag(v.kv, &load.kv, &e);
     if (!r)
         r = engine_model_load(g, &load, &m, &e);
     if (!r)

@@ -21,7 +21,7 @@ extern char **environ;
 
 struct values {
     const char *host, *key, *key_file, *data_dir, *cpu_mask;
-    struct opt_texts models, origins;
+    struct opt_texts models, origins, kv;
     size_t ceiling;
     int port, threads;
     bool no_open, precise, no_spec;
@@ -41,6 +41,7 @@ const struct opt up_opts[] = {
      0},
     {"no-open", 0, OPT_FLAG, NULL, "do not open the page in a browser", offsetof(struct values, no_open), 0, 0},
     OPT_ROW_CPU_MASK(struct values),
+    OPT_ROW_KVS(struct values),
     OPT_ROW_PRECISE(struct values),
     OPT_ROW_NO_SPEC(struct values),
     OPT_ROW_DATA_DIR(struct values),
@@ -224,6 +225,8 @@ int cmd_up(const struct command *c, int argc, char **argv)
                              .threads = v.threads,
                              .cpu_mask = mask_name,
                              .precise = v.precise,
+                             .kv = v.kv.v,
+                             .n_kv = v.kv.n,
                              .spec_max = v.no_spec ? -1 : 0};
     cli_hold_interrupt(true);
     if (hearth_open(&h, &ho, &e)) {

@@ -71,6 +71,18 @@ struct opt_seed {
         "no-spec", 0, OPT_FLAG, NULL, "guess no tokens ahead: the same answer, one token a step",                      \
             offsetof(S, no_spec), 0, 0                                                                                 \
     }
+/* kv: struct opt_texts */
+#define OPT_ROW_KVS(S)                                                                                                 \
+    {                                                                                                                  \
+        "kv", 0, OPT_TEXTS, "TYPE", "cache of keys and values: f16, bf16, q8_0, f8_e4m3, f32; or MODEL=TYPE (f16)",    \
+            offsetof(S, kv), 0, 0                                                                                      \
+    }
+/* kv: const char * */
+#define OPT_ROW_KV(S)                                                                                                  \
+    {                                                                                                                  \
+        "kv", 0, OPT_TEXT, "TYPE", "cache of keys and values: f16, bf16, q8_0, f8_e4m3, f32 (f16)", offsetof(S, kv),   \
+            0, 0                                                                                                       \
+    }
 #define OPT_ROW_PRECISE(S)                                                                                             \
     {                                                                                                                  \
         "precise", 0, OPT_FLAG, NULL, "15-bit activations everywhere: slower, closer", offsetof(S, precise), 0, 0      \

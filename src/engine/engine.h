@@ -35,6 +35,7 @@ struct engine_load {
     const char *path; /* model file */
     const char *name; /* for the ledger's owner paths */
     bool precise;
+    unsigned kv; /* the cache's type, by model_kv_flag; 0: the model's own */
     int (*progress)(void *arg, uint64_t done, uint64_t total); /* non-zero cancels */
     void *progress_arg;
     /* Once the header is read and before anything large is asked for; a negative code ends the load. f lives with the model. */

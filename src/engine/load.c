@@ -1,5 +1,6 @@
 /* load: a resident model from file to weights, plan and scratch, and back. Runs on the caller's thread; all or nothing.
  * Also the arithmetic of promises: what is free for a load, what one request may hope for. */
+#include "base/log.h"
 #include "base/mem.h"
 #include "engine/state.h"
 #include <malloc.h>
@@ -178,8 +179,14 @@ static int read_header(struct engine_model *m, const struct engine_load *a, stru
         return rc;
     if ((rc = model_read(m->file, &m->info, e)) < 0)
         return rc;
-    if ((rc = model_build(m->file, &m->info, a->precise ? MODEL_PRECISE : 0, &m->graph, e)) < 0)
+    if ((rc = model_build(m->file, &m->info, (a->precise ? MODEL_PRECISE : 0) | a->kv, &m->graph, e)) < 0)
         return rc;
+    for (int i = 0; a->kv && i < m->graph->n_kv; i++)
+        if (m->graph->kv[i].dtype + 1u != a->kv >> MODEL_KV) {
+            log_line(LOG_WARNING, "%s: heads of %d dimensions do not divide into groups of 32; their cache is f16",
+                     m->name, m->graph->kv[i].head_dim);
+            break;
+        }
     return a->header ? a->header(a->header_arg, m->file, e) : 0;
 }
 

@@ -130,7 +130,9 @@ int build_rope(struct builder *b, int x, int head_dim, float base, bool neox)
 int build_kv(struct builder *b, int k_weight, int window)
 {
     bool f32 = k_weight >= 0 && b->g->weight[k_weight].dtype == DT_F32;
-    return graph_add_kv(b->g, b->info->n_kv_head, b->info->head_dim, window, f32 ? DT_F32 : DT_F16);
+    unsigned asked = b->flags >> MODEL_KV;
+    enum dtype dtype = asked ? (enum dtype)(asked - 1) : f32 ? DT_F32 : DT_F16;
+    return graph_add_kv(b->g, b->info->n_kv_head, b->info->head_dim, window, dtype);
 }
 
 int build_attn(struct builder *b, int q, int k, int v, int layer, int window)

@@ -25,7 +25,8 @@ int build_embed(struct builder *b, int w);
 int build_norm(struct builder *b, int x, int w);
 int build_linear(struct builder *b, int x, int w, int bias, bool wide);
 int build_rope(struct builder *b, int x, int head_dim, float base, bool neox);
-int build_kv(struct builder *b, int k_weight, int window); /* a cache layer: f32 where the model itself is, else f16 */
+int build_kv(struct builder *b, int k_weight,
+             int window); /* a cache layer: as the flags say, else f32 where the model is, else f16 */
 int build_attn(struct builder *b, int q, int k, int v, int layer, int window);
 int build_binary(struct builder *b, enum graph_op op, int x, int y);
 int build_scale(struct builder *b, int x, float f);

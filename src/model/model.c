@@ -4,6 +4,7 @@
 #include "model/build.h"
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static const struct model_family *const families[] = {&model_llama, &model_qwen2, &model_gemma3};
 enum { N_FAMILY = sizeof families / sizeof families[0] };
@@ -173,6 +174,17 @@ int model_read(const struct model_file *f, struct model_info *out, struct err *e
     model_read_counts(f, &m);
     *out = m;
     return 0;
+}
+
+int model_kv_flag(const char *name, unsigned *out, struct err *e)
+{
+    static const enum dtype types[] = {DT_F32, DT_F16, DT_BF16, DT_Q8_0, DT_F8_E4M3};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcasecmp(name, dtype_info(types[i])->name) == 0) {
+            *out = ((unsigned)types[i] + 1) << MODEL_KV;
+            return 0;
+        }
+    return err_set(e, ERR_USAGE, "cache type \"%s\" is not known: f32, f16, bf16, q8_0 or f8_e4m3", name);
 }
 
 int model_build(const struct model_file *f, const struct model_info *info, unsigned flags, struct graph **out,

@@ -16,7 +16,11 @@ struct model_info {
     char quant[24]; /* the dtype most weight bytes have, or general.file_type's name: "Q4_K_M" */
 };
 
-enum { MODEL_PRECISE = 1 }; /* model_build flags: wide activations everywhere */
+/* model_build flags: wide activations everywhere; and from bit MODEL_KV on the type of the cache, which model_kv_flag makes (0: the
+ * model's own, f16, or f32 where the weights are). */
+enum { MODEL_PRECISE = 1, MODEL_KV = 8 };
+/* The cache's types are f32, f16, bf16, q8_0 and f8_e4m3. ERR_USAGE names them. */
+int model_kv_flag(const char *name, unsigned *out, struct err *e);
 
 int model_read(const struct model_file *f, struct model_info *out, struct err *e);
 /* Builds the graph (weights bound by index, KV layout, logits). Caller frees with graph_free. */

@@ -104,6 +104,7 @@ static int load_once(struct hearth_model *m, struct err *e)
     struct engine_load a = {.path = m->path,
                             .name = m->name,
                             .precise = m->h->precise,
+                            .kv = open_kv_of(m->h, m->name),
                             .progress = load_progress,
                             .progress_arg = m,
                             .header = load_header,

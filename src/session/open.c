@@ -2,7 +2,9 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/mem.h"
+#include "model/model.h"
 #include "session/state.h"
+#include <string.h>
 
 static int open_parts(struct hearth *h, const struct hearth_opts *o, struct err *e)
 {
@@ -27,6 +29,40 @@ static int open_parts(struct hearth *h, const struct hearth_opts *o, struct err 
     return ledger_reserve(h->program, (rss > known ? rss - known : 0) + HEAP, e);
 }
 
+/* "q8_0", or "MODEL=q8_0". */
+static int open_kv_one(struct hearth_kv *k, const char *text, struct err *e)
+{
+    const char *is = strrchr(text, '=');
+    if (is && (is == text || (size_t)(is - text) >= sizeof k->model))
+        return err_set(e, ERR_USAGE, "cache type \"%s\" should be TYPE or MODEL=TYPE", text);
+    if (is)
+        memcpy(k->model, text, (size_t)(is - text)); /* the rest is zero already */
+    return model_kv_flag(is ? is + 1 : text, &k->flag, e);
+}
+
+static int open_kv(struct hearth *h, const struct hearth_opts *o, struct err *e)
+{
+    int rc = 0;
+    h->kv = mem_calloc(o->n_kv + 1, sizeof *h->kv);
+    if (!h->kv)
+        return err_set(e, ERR_NOMEM, "no memory to start");
+    for (; rc == 0 && h->n_kv < o->n_kv; h->n_kv++)
+        rc = open_kv_one(&h->kv[h->n_kv], o->kv[h->n_kv], e);
+    return rc;
+}
+
+unsigned open_kv_of(const struct hearth *h, const char *model)
+{
+    unsigned any = 0;
+    for (size_t i = h->n_kv; i-- > 0;) { /* the last word counts */
+        if (strcmp(h->kv[i].model, model) == 0)
+            return h->kv[i].flag;
+        if (!h->kv[i].model[0] && !any)
+            any = h->kv[i].flag;
+    }
+    return any;
+}
+
 int hearth_open(struct hearth **out, const struct hearth_opts *o, struct err *e)
 {
     struct hearth *h = mem_calloc(1, sizeof *h);
@@ -39,7 +75,9 @@ int hearth_open(struct hearth **out, const struct hearth_opts *o, struct err *e)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&h->changed, &attr);
     pthread_condattr_destroy(&attr);
-    int rc = open_parts(h, o, e);
+    int rc = open_kv(h, o, e);
+    if (rc == 0)
+        rc = open_parts(h, o, e);
     if (rc < 0) {
         hearth_close(h);
         return rc;
@@ -70,6 +108,7 @@ void hearth_close(struct hearth *h)
     ledger_free(h->ledger);
     pthread_cond_destroy(&h->changed);
     pthread_mutex_destroy(&h->lock);
+    mem_free(h->kv);
     mem_free(h);
 }
 

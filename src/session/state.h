@@ -13,12 +13,19 @@
 #include "text/text.h"
 #include <pthread.h>
 
+struct hearth_kv {  /* a cache type that was asked for */
+    char model[96]; /* "": every other model's */
+    unsigned flag;  /* model_kv_flag's */
+};
+
 struct hearth {
     struct ledger *ledger;
     struct ledger_owner *program; /* code, libraries, stacks, small heap */
     struct engine *engine;
     struct store *store;
     bool precise;
+    struct hearth_kv *kv; /* [n_kv] */
+    size_t n_kv;
     pthread_mutex_t lock;
     pthread_cond_t changed;      /* a model's state or a loader's end */
     struct hearth_model *models; /* under lock */
@@ -54,6 +61,8 @@ struct hearth_model {
     int n_stop_id;
 };
 
+/* open.c: model_kv_flag's value for a model of this name; 0: nothing was asked. */
+unsigned open_kv_of(const struct hearth *h, const char *model);
 /* models.c: makes the least valuable idle model leave (residency.h); false: there is none. Not under lock. */
 bool models_evict_one(struct hearth *h);
 void models_drop(struct hearth_model *m); /* frees what the loader built, and m */

@@ -1,6 +1,6 @@
 /* golden: holds Hearth's logits against the reference's (make_golden.py says how they were made).
  *
- *     golden MODEL.gguf FILE.golden [--max-kl X] [--min-top1 Y] [--prompts N] [--cpu-mask M] [--json]
+ *     golden MODEL.gguf FILE.golden [--max-kl X] [--min-top1 Y] [--prompts N] [--kv TYPE] [--cpu-mask M]
  *
  * Real models: mean KL(reference || ours) over the reference's top 256 and the rest as one, and the share of positions with
  * the same most likely token. Tiny models: the largest difference of a logit, as a share of the logits' range. */
@@ -18,7 +18,7 @@ struct options {
     const char *model, *golden;
     double max_kl, min_top1, max_diff;
     long prompts;
-    unsigned mask;
+    unsigned mask, kv;
 };
 
 /* Logits of one prompt, every position. */
@@ -194,6 +194,8 @@ static int parse(struct options *o, int argc, char **argv)
                 o->min_top1 = atof(v);
             else if (!strcmp(argv[i - 1], "--prompts"))
                 o->prompts = atol(v);
+            else if (!strcmp(argv[i - 1], "--kv") && model_kv_flag(v, &o->kv, NULL))
+                return 2;
             else if (!strcmp(argv[i - 1], "--cpu-mask"))
                 o->mask = (unsigned)cpu_mask_parse(v);
         }
@@ -205,8 +207,9 @@ int main(int argc, char **argv)
 {
     struct options o;
     if (parse(&o, argc, argv)) {
-        fprintf(stderr,
-                "usage: golden MODEL.gguf FILE.golden [--max-kl X] [--min-top1 Y] [--prompts N] [--cpu-mask M]\n");
+        fprintf(
+            stderr,
+            "usage: golden MODEL.gguf FILE.golden [--max-kl X] [--min-top1 Y] [--prompts N] [--kv TYPE] [--cpu-mask M]\n");
         return 2;
     }
     struct err e = {0};
@@ -217,7 +220,7 @@ int main(int argc, char **argv)
     struct engine_model *m = NULL;
     if (fs_read_all(o.golden, 64u << 20, &bytes, &len, &e) || ledger_new(&l, 0, &e) ||
         engine_new(&g, &(struct engine_opts){.ledger = l, .cpu_mask = o.mask}, &e) ||
-        engine_model_load(g, &(struct engine_load){.path = o.model, .name = "golden"}, &m, &e))
+        engine_model_load(g, &(struct engine_load){.path = o.model, .name = "golden", .kv = o.kv}, &m, &e))
         die(o.model, &e);
     struct reader r;
     reader_init(&r, bytes, len);

@@ -359,6 +359,45 @@ static size_t bytes_of(struct hearth *h, const char *state)
     return sum;
 }
 
+/* How likely the first words of an answer are, with these words about caches; 1: refused. */
+static float score_with_cache(const char *const *kv, size_t n, char *name)
+{
+    struct hearth *h;
+    struct err e = {0};
+    struct hearth_gen *g;
+    struct hearth_delta d;
+    if (hearth_open(&h, &(struct hearth_opts){.data_dir = dir, .threads = 1, .kv = kv, .n_kv = n}, &e)) {
+        CHECK_INT(e.code, ERR_USAGE);
+        return 1;
+    }
+    struct hearth_model *m = get(h, path[0]);
+    struct hearth_request r = {.prompt = "Hello there", .max_tokens = 8, .logprobs = 1, .ignore_eos = true};
+    float sum = 0;
+    CHECK_INT(hearth_generate(m, &r, &g, &e), 0);
+    while (hearth_next(g, &d, -1) == 1)
+        for (size_t i = 0; d.type == HEARTH_TEXT && d.logprobs && i < d.n_tokens; i++)
+            sum += d.logprobs[i].logprob;
+    snprintf(name, 96, "%s", hearth_model_name(m));
+    hearth_gen_free(g);
+    hearth_model_unref(m);
+    hearth_close(h);
+    return sum;
+}
+
+static void caches_by_type(void)
+{
+    char name[96], own[128], other[] = "no-such-model=q8_0";
+    float f32 = score_with_cache((const char *const[]){"f32"}, 1, name),
+          e4m3 = score_with_cache((const char *const[]){"F8_E4M3"}, 1, name);
+    CHECK(f32 < 0 && e4m3 < 0 && f32 != e4m3);
+    snprintf(own, sizeof own, "%s=f32", name);
+    CHECK(score_with_cache((const char *const[]){own, "f8_e4m3", other}, 3, name) ==
+          f32);                                                                        /* the model's own word counts */
+    CHECK(score_with_cache((const char *const[]){"f32", "f8_e4m3"}, 2, name) == e4m3); /* the last word counts */
+    CHECK(score_with_cache((const char *const[]){"q9"}, 1, name) == 1);
+    CHECK(score_with_cache((const char *const[]){"=f16"}, 1, name) == 1);
+}
+
 static void idle_models_leave(void)
 {
     static struct answer before, after;
@@ -415,6 +454,7 @@ int main(int argc, char **argv)
     RUN(cancel_ends_all_choices);
     RUN(notify_passes_through);
     RUN(one_load_for_all);
+    RUN(caches_by_type);
     RUN(idle_models_leave);
     nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     return check_done();
