@@ -2,7 +2,7 @@
 #include "engine/spec.h"
 #include "fixture.h"
 
-enum { N_OUT = 90, MAX_PROMPT = 200 };
+enum { N_OUT = 60, MAX_PROMPT = 200 };
 
 static const char *path;
 
@@ -76,7 +76,7 @@ struct setup {
 static struct record *run(const struct setup *s)
 {
     struct rig rig;
-    struct engine_opts o = {.n_threads = 2, .prefill_chunk = 64, .spec_max = s->spec_max};
+    struct engine_opts o = {.n_threads = 1, .prefill_chunk = 64, .spec_max = s->spec_max};
     if (rig_open(&rig, path, o, (size_t)1 << 30) < 0)
         return NULL;
     int32_t token[MAX_PROMPT];
@@ -139,7 +139,7 @@ static void same(struct setup s)
 static void same_tokens(void)
 {
     guessed = right = 0;
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 5; i++)
         same((struct setup){.n_prompt = 20 + 33 * i,
                             .temperature = i % 3 == 0   ? 0.0f
                                            : i % 3 == 1 ? 0.3f
@@ -159,7 +159,7 @@ static void stops_in_the_middle_of_guesses(void)
     struct setup s = {.n_prompt = 90, .penalty = 1.0f, .logprobs = -1, .stop = -1};
     struct record *r = run(&s);
     CHECK(r != NULL);
-    for (int at = 20; r && at < 28; at++) { /* every place that a run of guesses can have */
+    for (int at = 20; r && at < 25; at++) { /* every place that a run of guesses can have */
         s.stop = r->token[at];
         same(s);
     }
