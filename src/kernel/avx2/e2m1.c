@@ -206,6 +206,8 @@ AVX2_INLINE void chunk_mul(float *acc, const uint8_t *panel, const uint8_t *grou
             float *to = acc + h;
             for (size_t i = 0; i < n; i++, to += 16, p += entry) {
                 __m256i hi = plane_sum(w.q, p, p + rest + 32), lo = hi;
+                if (wide) /* the asm: one plane after the other, else sixteen products at a time, and most of them spilled */
+                    __asm__("" : "+r"(p), "+x"(hi));
                 if (wide)
                     lo = plane_sum(w.q, p + 256, p + rest + 64);
                 const float *dx = (const float *)(const void *)(p + rest + (mode == MODE_UNIT9 ? 64 : 0));
