@@ -146,6 +146,8 @@ static const char *graph_check_shape(const struct graph *g, const struct graph_n
     case OP_LINEAR:
         if (w->k != (uint64_t)a || w->rows != (uint64_t)out)
             return "weight shape does not fit input and output";
+        if (w->factor && (w->factor > g->n_weight || g->weight[w->factor - 1].rows * g->weight[w->factor - 1].k != 1))
+            return "a weight's factor is not one number";
         if (n->w[1] >= 0 && g->weight[n->w[1]].k != (uint64_t)out)
             return "bias length is not the output's width";
         return NULL;

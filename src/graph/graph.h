@@ -14,7 +14,7 @@ enum graph_op {
     OP_EMBED,   /* out[t] = row token[t] of weight w[0] */
     OP_SELECT,  /* out[i] = in0[wanted[i]]: rows whose logits are asked for */
     OP_RMSNORM, /* per group of `width` (whole row, or one head), weight w[0] */
-    OP_LINEAR,  /* out = in0 * w[0]^T (+ w[1] bias) */
+    OP_LINEAR,  /* out = in0 * w[0]^T (* its factor) (+ w[1] bias) */
     OP_ROPE,    /* rotates heads of `head_dim` by the token's position, base `rope_base` */
     OP_ATTN,    /* in0 = q, in1 = k, in2 = v: stores k and v in the cache of `layer`, then attends */
     OP_ADD,     /* in0 + in1 */
@@ -58,6 +58,7 @@ struct graph_weight {
     uint64_t rows, k;       /* [rows, k]; vectors: rows 1 */
     uint64_t offset, bytes; /* in the file */
     enum weight_use use;    /* EMBED and LINEAR may share one tensor: then one weight serves both (tied head) */
+    int factor; /* LINEAR: 1 + index of the vector of one number that its product is multiplied by; 0: none */
 };
 
 /* Layers whose K and V share blocks, because they need the same positions: class 0 sees all, class 1 the last `window`. */

@@ -25,15 +25,21 @@ enum { KERNEL_MR = 16, KERNEL_GROUP = 32, KERNEL_PAGE = 64, KERNEL_SEGMENT = 512
 struct linear_args {
     const void *w;     /* packed weights of the whole matrix; group g begins at w + g*group_bytes */
     const void *act;   /* quantised: from act_quantize; float types: f32 [n_tok][k] contiguous */
-    const float *bias; /* [n_rows] or NULL: added last, y = acc + bias */
+    const float *bias; /* [n_rows] or NULL: added last, y = acc * factor + bias, rounded twice */
     float *y;          /* y[t*ldy + row] */
     void *scratch;     /* this thread's, linear_scratch bytes, 64-byte aligned */
     size_t k, n_rows, ldy;
     size_t g0, g1, t0, t1;
-    size_t n_tok; /* tokens act was made for */
-    bool wide;    /* the activation's width */
-    size_t ahead; /* bytes of the weight stream to fetch ahead of use; 0: the hardware's prefetcher alone */
+    size_t n_tok;        /* tokens act was made for */
+    bool wide;           /* the activation's width */
+    size_t ahead;        /* bytes of the weight stream to fetch ahead of use; 0: the hardware's prefetcher alone */
+    const float *factor; /* [1] or NULL (1): the whole matrix is multiplied by it (NVFP4's tensor scale) */
 };
+
+static inline float linear_factor(const struct linear_args *a)
+{
+    return a->factor ? *a->factor : 1.0f;
+}
 
 struct linear_kernel {               /* one per dtype */
     size_t (*group_bytes)(size_t k); /* bytes of one packed group of MR rows; multiple of 64 */

@@ -20,6 +20,24 @@ static int build_bound(const struct builder *b, const char *name)
     return -1;
 }
 
+static int build_bind(struct builder *b, const struct graph_weight *want, bool optional);
+
+/* NVFP4 files keep a number per matrix beside it, in "X.scale" for "X.weight" (and "X.input_scale", which is for those who round
+ * activations by it): 1 + the weight's index, 0 when there is none. A tied head's is output.scale. */
+static int build_factor(struct builder *b, const char *name)
+{
+    static const char tail[] = ".weight";
+    struct graph_weight w = {.rows = 1, .k = 1, .use = WEIGHT_VECTOR};
+    size_t n = strlen(name), stem = n - (sizeof tail - 1);
+    if (n < sizeof tail || strcmp(name + stem, tail) != 0)
+        return 0;
+    if (strcmp(name, "token_embd.weight") == 0)
+        snprintf(w.name, sizeof w.name, "output.scale");
+    else
+        snprintf(w.name, sizeof w.name, "%.*s.scale", (int)stem, name);
+    return build_bind(b, &w, true) + 1;
+}
+
 static int build_bind(struct builder *b, const struct graph_weight *want, bool optional)
 {
     if (b->rc)
@@ -39,14 +57,17 @@ static int build_bind(struct builder *b, const struct graph_weight *want, bool o
                           err_set(&b->err, ERR_UNSUPPORTED, "tensor %s: rows of %llu elements (not a multiple of 32)",
                                   want->name, (unsigned long long)want->k));
     int have = build_bound(b, want->name);
-    if (have >= 0) { /* tied: the packed form serves both uses */
+    if (have >= 0) {                              /* tied: the packed form serves both uses */
+        int factor = build_factor(b, want->name); /* may move the weights */
         b->g->weight[have].use = WEIGHT_LINEAR;
+        b->g->weight[have].factor = factor;
         return have;
     }
     struct graph_weight w = *want;
     w.dtype = t->dtype;
     w.offset = t->offset;
     w.bytes = t->bytes;
+    w.factor = w.use == WEIGHT_LINEAR ? build_factor(b, want->name) : 0;
     return graph_add_weight(b->g, &w);
 }
 

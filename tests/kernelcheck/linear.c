@@ -94,6 +94,7 @@ const char *check_linear(const struct check *c)
     if (!float_act)
         c->ref->act_quantize(act, x, k, k, tok, 0, tok, wide);
     bool part = random_below(r, 3) == 0;
+    float factor = random_gauss(r) * 1e-3f;
     struct linear_args a = {.w = w,
                             .act = float_act ? (const void *)x : act,
                             .bias = random_below(r, 2) ? bias : NULL,
@@ -108,7 +109,8 @@ const char *check_linear(const struct check *c)
                             .t1 = tok,
                             .n_tok = tok,
                             .wide = wide,
-                            .ahead = 2048}; /* past the guard page too: a fetch never faults */
+                            .ahead = 2048, /* past the guard page too: a fetch never faults */
+                            .factor = random_below(r, 3) ? NULL : &factor};
     if (part) {
         a.g0 = random_below(r, groups);
         a.g1 = random_in(r, a.g0 + 1, groups);

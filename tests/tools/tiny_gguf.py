@@ -79,6 +79,10 @@ def half(x):
     return struct.pack("<e", x)
 
 
+def f32(x):
+    return struct.unpack("<f", struct.pack("<f", x))[0]
+
+
 def as_half(x):
     return struct.unpack("<e", half(x))[0]
 
@@ -160,6 +164,18 @@ def block_nvfp4(x, _):
         scales += bytes([s])
         codes += bytes(q[j] | q[j + 8] << 4 for j in range(8))
     return scales + codes
+
+
+def decode_fp4(data, dtype):
+    """The numbers of MXFP4 or NVFP4 data."""
+    out, size, n = [], DTYPES[dtype][2], 8 if dtype == "NVFP4" else 16
+    for at in range(0, len(data), size):
+        scales = [e4m3(b) for b in data[at:at + 4]] if dtype == "NVFP4" else [2.0 ** (data[at] - 127)]
+        codes = data[at + (4 if dtype == "NVFP4" else 1):at + size]
+        for s, scale in enumerate(scales):
+            part = codes[n * s:n * s + n]
+            out += [scale * E2M1[q & 7] * (-1 if q & 8 else 1) for q in [b & 15 for b in part] + [b >> 4 for b in part]]
+    return out
 
 
 ENCODE = {
@@ -344,7 +360,7 @@ def tensors_of(family, o, vocab):
         yield "output.weight", (e, vocab), "embd"
 
 
-def fill(name, dims, kind, dtype, seed):
+def fill(name, dims, kind, seed):
     rng = random.Random("%s/%s" % (seed, name))
     n = dims[0] * (dims[1] if len(dims) > 1 else 1)
     if kind == "norm":
@@ -354,11 +370,28 @@ def fill(name, dims, kind, dtype, seed):
     else:
         a = (3.0 / dims[0]) ** 0.5 * (2.0 if kind == "embd" else 1.0)  # variance 1/k (4/k for tables)
         values = [a * (2.0 * rng.random() - 1.0) for _ in range(n)]
-    return encode(values, "F32" if len(dims) == 1 else dtype, rng)
+    return values, rng
+
+
+def add_tensor(g, name, dims, kind, dtype, o):
+    """NVFP4 as its writers have it: divided by a number per tensor, which stands beside it, as does one for activations, which is for
+    others. As a twin, MXFP4 and NVFP4 are written as F32 with the same numbers."""
+    values, rng = fill(name, dims, kind, o["seed"])
+    scale = f32(max(map(abs, values)) / (6 * 448)) if dtype == "NVFP4" and o["sidecars"] else 1.0
+    data = encode([v / scale for v in values] if scale != 1.0 else values, dtype, rng)
+    if o["twin"] and dtype in ("MXFP4", "NVFP4"):
+        g.tensor(name, dims, "F32", encode([scale * v for v in decode_fp4(data, dtype)], "F32", rng))
+        return
+    g.tensor(name, dims, dtype, data)
+    if scale != 1.0:
+        base = name[:-len("weight")]
+        g.tensor(base + "scale", (1,), "F32", struct.pack("<f", scale))
+        g.tensor(base + "input_scale", (1,), "F32", struct.pack("<f", 7.0))
 
 
 DEFAULTS = dict(seed=1, layers=None, embd=128, heads=4, kv_heads=2, head_dim=None, ff=256, vocab=None, ctx=2048, dtype="F32",
-                embd_dtype=None, tied=None, template=None, window=16, rope_base=None, version=3, alignment=None, name=None)
+                embd_dtype=None, tied=None, template=None, window=16, rope_base=None, version=3, alignment=None, name=None,
+                sidecars=True, twin=False)
 
 
 def build(family, **options):
@@ -407,7 +440,9 @@ def build(family, **options):
         dtype = (o["embd_dtype"] if kind == "embd" else None) or o["dtype"]
         if dims[0] % DTYPES[dtype][1]:
             dtype = FALLBACK.get(dtype, dtype)
-        g.tensor(name, dims, "F32" if len(dims) == 1 else dtype, fill(name, dims, kind, dtype, o["seed"]))
+        if dtype == "NVFP4" and name == "token_embd.weight":  # looked up, not multiplied: nothing would apply its scale
+            dtype = "F16"
+        add_tensor(g, name, dims, kind, "F32" if len(dims) == 1 else dtype, o)
     return g
 
 
@@ -426,6 +461,8 @@ def main():
         p.add_argument("--" + name, type=int, default=DEFAULTS[name.replace("-", "_")])
     p.add_argument("--rope-base", type=float)
     p.add_argument("--tied", action=argparse.BooleanOptionalAction, help="no output.weight; else as the family's real models")
+    p.add_argument("--sidecars", action=argparse.BooleanOptionalAction, default=True, help="NVFP4's scales per tensor")
+    p.add_argument("--twin", action="store_true", help="MXFP4 and NVFP4 as F32 with the same numbers")
     p.add_argument("--template", help='a chat template, "default" for the built-in one, "" for none')
     p.add_argument("--name")
     o = vars(p.parse_args())

@@ -83,6 +83,8 @@ void run_matmul(const struct run *r, const struct micro *m, const struct linear_
     a.w = r->p->weights->packed[n->w[0]].data;
     a.act = m->act >= 0 ? run_act(r, m->act) : run_value(r, m->a);
     a.bias = n->w[1] >= 0 ? (const float *)(const void *)r->p->weights->packed[n->w[1]].data : NULL;
+    if (w->factor)
+        a.factor = (const float *)(const void *)r->p->weights->packed[w->factor - 1].data;
     a.y = run_value(r, m->out);
     a.scratch = run_scratch(r, thread);
     a.k = (size_t)w->k;

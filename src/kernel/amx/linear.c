@@ -201,8 +201,9 @@ static void store_rows(const struct linear_args *a, size_t g, size_t t0, size_t 
     size_t left = a->n_rows - g * 16;
     __mmask16 m = left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1);
     __m512 bias = a->bias ? _mm512_maskz_loadu_ps(m, a->bias + g * 16) : _mm512_setzero_ps();
+    const __m512 factor = _mm512_set1_ps(linear_factor(a));
     for (size_t t = t0; t < t1; t++) {
-        __m512 v = _mm512_load_ps(acc[t - t0]);
+        __m512 v = _mm512_mul_ps(_mm512_load_ps(acc[t - t0]), factor);
         _mm512_mask_storeu_ps(a->y + t * a->ldy + g * 16, m, a->bias ? _mm512_add_ps(v, bias) : v);
     }
 }

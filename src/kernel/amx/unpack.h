@@ -64,11 +64,11 @@ AMX_INLINE __m512 e8m0_ps(const uint8_t *p)
                                                 _mm512_slli_epi32(_mm512_add_epi32(e, one), 21)));
 }
 
-/* 16 of NVFP4's scales, halved: E4M3 moved by 7 is an f16 that is 2^8 too small. */
-AMX_INLINE __m512 e4m3_ps(const uint8_t *p)
+/* 16 of NVFP4's scales, halved. */
+AMX_INLINE __m512 e5m3_ps(const uint8_t *p)
 {
     __m256i v = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p));
-    return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_slli_epi16(v, 7)), _mm512_set1_ps(0x1p7f));
+    return _mm512_cvtph_ps(_mm256_slli_epi16(v, 7));
 }
 
 /* Q4_K and Q5_K: the twelve packed bytes of 16 rows become scales and minima of eight blocks (layout.h). */
@@ -96,9 +96,9 @@ AMX_INLINE void unpack_scales(struct amx_panel *w, int i, const uint8_t *head, i
         _mm512_store_ps(w->d[i], _mm512_mul_ps(load_half(head), sbytes_ps(head + 32 + 32 * b)));
         _mm512_store_ps(w->m[i], _mm512_mul_ps(load_half(head), sbytes_ps(head + 48 + 32 * b)));
     } else if (f->e2m1) {
-        _mm512_store_ps(w->d[i], f->halves ? e4m3_ps(head + 32 * b) : e8m0_ps(head));
+        _mm512_store_ps(w->d[i], f->halves ? e5m3_ps(head + 32 * b) : e8m0_ps(head));
         if (f->halves)
-            _mm512_store_ps(w->m[i], e4m3_ps(head + 32 * b + 16));
+            _mm512_store_ps(w->m[i], e5m3_ps(head + 32 * b + 16));
     } else {
         _mm512_store_ps(w->d[i], load_half(head));
         if (f->minimum)

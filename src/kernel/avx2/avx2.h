@@ -8,6 +8,8 @@
 
 size_t avx2_linear_scratch(void); /* what the quantised kernels need */
 
+size_t avx2_e2m1_scratch(void);
+
 void avx2_init(struct kernels *k);
 void avx2_init_linear(struct kernels *k);
 void avx2_init_e2m1(struct kernels *k);

@@ -142,13 +142,13 @@ AVX2_INLINE void store_rows(const struct linear_args *a, size_t g, size_t t, con
 {
     size_t left = a->n_rows - g * 16, n = left < 16 ? left : 16;
     const float *bias = a->bias ? a->bias + g * 16 : NULL;
-    float *y = a->y + t * a->ldy + g * 16;
+    float *y = a->y + t * a->ldy + g * 16, factor = linear_factor(a);
     for (size_t r = 0; n == 16 && r < 16; r += 8) {
-        __m256 v = _mm256_loadu_ps(acc + r);
+        __m256 v = _mm256_mul_ps(_mm256_loadu_ps(acc + r), _mm256_set1_ps(factor));
         _mm256_storeu_ps(y + r, bias ? _mm256_add_ps(v, _mm256_loadu_ps(bias + r)) : v);
     }
     for (size_t r = 0; n < 16 && r < n; r++)
-        y[r] = bias ? acc[r] + bias[r] : acc[r];
+        y[r] = bias ? acc[r] * factor + bias[r] : acc[r] * factor;
 }
 
 /* ---- several tokens ---- */
@@ -351,6 +351,11 @@ AVX2_INLINE void mul(const struct linear_args *a, bool nvfp4, bool wide)
             for (size_t g = a->g0; g < g1; g += BATCH)
                 batch_mul(a, g, g1 - g < BATCH ? g1 - g : BATCH, t, n, nvfp4, wide);
     }
+}
+
+size_t avx2_e2m1_scratch(void)
+{
+    return BATCH * 16 * 64 + PANEL_ENTRIES * ENTRY;
 }
 
 static void mul_mxfp4(const struct linear_args *a)

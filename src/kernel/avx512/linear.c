@@ -220,6 +220,7 @@ AVX512_INLINE void store_rows(const struct linear_args *a, size_t g, size_t t, _
 {
     size_t left = a->n_rows - g * 16;
     __mmask16 m = left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1);
+    acc = _mm512_mul_ps(acc, _mm512_set1_ps(linear_factor(a)));
     if (a->bias)
         acc = _mm512_add_ps(acc, _mm512_maskz_loadu_ps(m, a->bias + g * 16));
     _mm512_mask_storeu_ps(a->y + t * a->ldy + g * 16, m, acc);

@@ -114,9 +114,9 @@ NEON_INLINE float32x4_t step(float32x4_t acc, const struct quarter *w, const str
 static void store_rows(const struct linear_args *a, size_t g, size_t t, const float *acc)
 {
     size_t left = a->n_rows - g * 16, n = left < 16 ? left : 16;
-    float *y = a->y + t * a->ldy + g * 16;
+    float *y = a->y + t * a->ldy + g * 16, factor = linear_factor(a);
     for (size_t r = 0; r < n; r++)
-        y[r] = a->bias ? acc[r] + a->bias[g * 16 + r] : acc[r];
+        y[r] = a->bias ? acc[r] * factor + a->bias[g * 16 + r] : acc[r] * factor;
 }
 
 /* Tokens [ta, tb), at most STRIPE, ta's tile being the first of the stripe. */

@@ -13,7 +13,8 @@
  * With 8-bit activations NVFP4's |i_h| is at most 16 * 12 * 127 = 24384 and d_h has four bits, so the inner expression is the exact
  * sum, rounded once: levels may add integers instead (i_h times the scale in units of the least) and round that.
  *
- * Float weights: acc = fmaf(w, x, acc), k ascending. The bias is added last. */
+ * Float weights: acc = fmaf(w, x, acc), k ascending. A matrix's factor is multiplied to the end, the bias
+ * is added last: y = acc * factor + bias, rounded twice (a factor of 1 changes nothing). */
 #include "kernel/ref/ref.h"
 #include <math.h>
 #include <string.h>
@@ -100,7 +101,7 @@ static void store_rows(const struct linear_args *a, size_t g, size_t t, const fl
 {
     for (size_t r = 0; r < 16 && g * 16 + r < a->n_rows; r++) {
         size_t row = g * 16 + r;
-        a->y[t * a->ldy + row] = a->bias ? acc[r] + a->bias[row] : acc[r];
+        a->y[t * a->ldy + row] = a->bias ? acc[r] * linear_factor(a) + a->bias[row] : acc[r] * linear_factor(a);
     }
 }
 

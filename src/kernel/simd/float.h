@@ -25,13 +25,15 @@ VEC size_t float_group_bytes(size_t k, enum dtype t)
 
 VEC void float_store(const struct linear_args *a, size_t g, size_t t, const float *acc)
 {
-    float *y = a->y + t * a->ldy + g * 16;
+    float *y = a->y + t * a->ldy + g * 16, factor = linear_factor(a);
     const float *bias = a->bias ? a->bias + g * 16 : NULL;
     size_t left = a->n_rows - g * 16, n = left < 16 ? left : 16;
-    for (size_t r = 0; n == 16 && r < 16; r += VW)
-        v_store(y + r, bias ? v_add(v_load(acc + r), v_load(bias + r)) : v_load(acc + r));
+    for (size_t r = 0; n == 16 && r < 16; r += VW) {
+        vf v = v_mul(v_load(acc + r), v_set1(factor));
+        v_store(y + r, bias ? v_add(v, v_load(bias + r)) : v);
+    }
     for (size_t r = 0; n < 16 && r < n; r++)
-        y[r] = bias ? acc[r] + bias[r] : acc[r];
+        y[r] = bias ? acc[r] * factor + bias[r] : acc[r] * factor;
 }
 
 /* Some groups times some tokens over a stretch of k. */

@@ -56,7 +56,7 @@ static void linear_one(const struct kernels *k, enum dtype t, bool wide)
         memcpy(act, x, sizeof x);
     else
         k->act_quantize(act, &x[0][0], K, K, TOK, 0, TOK, wide);
-    struct linear_args a = {packed, act, bias, &y[0][0], scratch, K, ROWS, ROWS, 0, 3, 0, TOK, TOK, wide, 0};
+    struct linear_args a = {packed, act, bias, &y[0][0], scratch, K, ROWS, ROWS, 0, 3, 0, TOK, TOK, wide, 0, NULL};
     l->mul(&a);
     double num = 0, den = 0;
     for (int i = 0; i < TOK; i++)
@@ -68,6 +68,16 @@ static void linear_one(const struct kernels *k, enum dtype t, bool wide)
             den += want * want;
         }
     double err = sqrt(num / den), limit = l->float_act ? 1e-6 : wide ? 8e-5 : 0.008;
+    float factor = 0.375f, twice[TOK][ROWS];
+    a.factor = &factor;
+    a.bias = NULL;
+    a.y = &twice[0][0];
+    l->mul(&a);
+    a.factor = NULL;
+    a.y = &y[0][0];
+    l->mul(&a);
+    for (int i = 0; i < TOK * ROWS; i++)
+        CHECK(twice[i / ROWS][i % ROWS] == y[i / ROWS][i % ROWS] * factor);
     if (err > limit)
         fprintf(stderr, "%s %s: error %g\n", dtype_info(t)->name, wide ? "wide" : "narrow", err);
     CHECK(err <= limit);
@@ -100,7 +110,7 @@ static void act_survives_anything(void)
             unsigned char act[512] __attribute__((aligned(64)));
             x[40] = odd[o];
             k.act_quantize(act, x, 64, 64, 1, 0, 1, wide);
-            struct linear_args a = {w, act, NULL, y, NULL, 64, 16, 16, 0, 1, 0, 1, 1, wide, 2048};
+            struct linear_args a = {w, act, NULL, y, NULL, 64, 16, 16, 0, 1, 0, 1, 1, wide, 2048, NULL};
             k.linear[DT_Q8_0].mul(&a);
             CHECK(o < 5 ? isfinite(y[0]) || odd[o] > 1e38f : isnan(y[0]));
             CHECK(o > 3 || fabsf(y[0] - 63) < 0.5f);
