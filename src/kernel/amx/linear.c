@@ -276,11 +276,12 @@ AMX_INLINE void mul(const struct linear_args *a, const struct kernel_format *f, 
     _tile_release();
 }
 
-/* For both widths of activations. */
+/* For both widths of activations, and for what AVX-512 does here: few tokens and float weights. */
 static size_t linear_scratch(size_t k, size_t n_tok)
 {
-    size_t tiles = ((n_tok < STRIPE ? n_tok : STRIPE) + 15) / 16;
-    return sizeof(struct amx_work) + work_x_bytes(k, tiles, true) + work_panels(k) * tiles * AMX_BLOCKS * 128;
+    size_t tiles = ((n_tok < STRIPE ? n_tok : STRIPE) + 15) / 16, other = avx512_scratch(k, n_tok);
+    size_t own = sizeof(struct amx_work) + work_x_bytes(k, tiles, true) + work_panels(k) * tiles * AMX_BLOCKS * 128;
+    return own > other ? own : other;
 }
 
 #define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K) X(MXFP4) X(NVFP4)

@@ -18,7 +18,7 @@ static void mul_BF16(const struct linear_args *a)
     float_mul(a, DT_BF16);
 }
 
-static size_t linear_scratch(size_t k, size_t n_tok)
+size_t avx512_scratch(size_t k, size_t n_tok)
 {
     (void)k;
     (void)n_tok;
@@ -31,5 +31,5 @@ void avx512_init_float(struct kernels *k)
     k->linear[DT_F32].mul = mul_F32;
     k->linear[DT_F16].mul = mul_F16;
     k->linear[DT_BF16].mul = mul_BF16;
-    k->linear_scratch = linear_scratch;
+    k->linear_scratch = avx512_scratch;
 }
