@@ -43,7 +43,7 @@ class Hearth:
 
     def __init__(self, binary, path, threads):
         self.model = path
-        self.p = subprocess.Popen([binary, "up", "--port", "0", "--no-open", "--model", path, "--threads", str(threads)],
+        self.p = subprocess.Popen([binary, "up", "--port", "0", "--no-open", "--model", path, "--threads", str(threads), "--no-spec"],
                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         line = self.p.stdout.readline().decode()
         if not line.startswith("Hearth is up: "):

@@ -2,6 +2,7 @@
 #ifndef HEARTH_CLI_BENCH_H
 #define HEARTH_CLI_BENCH_H
 #include "backend/backend.h"
+#include "base/buf.h"
 #include "model/model.h"
 #include <stdint.h>
 
@@ -19,7 +20,7 @@ int bench_roof_measure(struct backend *b, struct ledger *l, struct bench_roof *o
 void bench_probe(struct backend *b, double *int8_ops, double *f32_ops);
 
 /* ---- bench_run.c: the backend alone, like llama-bench: no tokenising, no scheduling, no sampling, random tokens ---- */
-enum { BENCH_CHUNK = 256 }; /* the engine's prefill chunk */
+enum { BENCH_CHUNK = 256, BENCH_REPS = 50 }; /* the engine's prefill chunk; most counted runs of a test */
 struct bench_model {
     struct backend *backend;
     struct ledger *ledger;
@@ -30,7 +31,8 @@ struct bench_model {
     struct weights *weights;
     struct plan *plan;
     float *logits;
-    size_t logits_bytes, weights_bytes;
+    size_t logits_bytes, weights_bytes, file_bytes;
+    double load_s; /* reading and packing the weights */
     int max_batch;
 };
 struct bench_open {
@@ -54,8 +56,41 @@ struct bench_cost {
 void bench_cost(const struct bench_model *m, const struct bench_test *t, struct bench_cost *out);
 /* "bandwidth", "int8" or "f32", and the seconds at the roof. */
 const char *bench_bound(const struct bench_cost *c, const struct bench_roof *r, double *seconds);
-/* Prepares the cache once, then times warm-up + reps runs; seconds[reps]. */
-int bench_run(struct bench_model *m, const struct bench_test *t, int reps, double *seconds, struct err *e);
+/* Prepares the cache once, then times reps runs after one for warming up (or none); seconds[reps]. */
+struct bench_reps {
+    int n;
+    bool no_warm_up;
+};
+int bench_run(struct bench_model *m, const struct bench_test *t, struct bench_reps reps, double *seconds,
+              struct err *e);
+
+/* ---- bench_row.c: a test by its name, and what is told of it ---- */
+enum { BENCH_LABEL = 48 };
+void bench_row_label(const struct bench_test *t, char out[BENCH_LABEL]);    /* "tg64 @ d8192 x 4" */
+int bench_row_parse(const char *text, struct bench_test *t, struct err *e); /* the same back */
+struct bench_row {
+    const struct bench_model *m;
+    const char *model, *level, *bound, *kv; /* bound: what the roof is made of; kv: the cache's type */
+    struct bench_test test;
+    bool precise;
+    int n_rates;
+    double rates[BENCH_REPS], rate, sd; /* tokens per second of each run, ascending; median; standard deviation */
+    double share, roof;                 /* of the roof, and that roof in operations or bytes per second */
+};
+void bench_row_head(bool against);
+void bench_row_json(const struct bench_row *r, struct jsonw *w); /* the members of an object that the caller opened */
+
+/* ---- bench_record.c: rows of an earlier run, and whether today's differ by more than the noise ---- */
+struct bench_record;
+struct bench_against {
+    double rate, ratio, noise; /* then; now / then; what chance and the machine may do to the ratio, as a share */
+    bool other_cpu;
+};
+int bench_record_open(struct bench_record **out, const char *path, struct err *e);
+void bench_record_free(struct bench_record *r);
+bool bench_record_find(const struct bench_record *r, const struct bench_row *row, struct bench_against *out);
+const char *bench_record_verdict(const struct bench_against *a);                /* "faster", "slower", "same" */
+void bench_row_print(const struct bench_row *r, const struct bench_against *a); /* a: NULL without a record */
 
 double bench_median(double *v, int n); /* sorts v */
 double bench_deviation(const double *v, int n);

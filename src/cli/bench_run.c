@@ -19,6 +19,7 @@ int bench_model_open(struct bench_model *m, const struct bench_open *o, struct e
     int r = file_open(&m->file, o->path, e);
     if (r || (r = model_read(m->file, &m->info, e)) || (r = model_build(m->file, &m->info, o->flags, &m->graph, e)))
         goto fail;
+    m->file_bytes = m->file->data.size;
     if ((r = ledger_owner_new(l, "bench/weights", &m->own_weights, e)) ||
         (r = ledger_owner_new(l, "bench/staging", &m->own_staging, e)) ||
         (r = ledger_owner_new(l, "bench/plan", &m->own_plan, e)) ||
@@ -27,8 +28,10 @@ int bench_model_open(struct bench_model *m, const struct bench_open *o, struct e
     m->weights_bytes = backend_weights_bytes(b, m->graph);
     struct load_args a = {
         .graph = m->graph, .data = &m->file->data, .weights_owner = m->own_weights, .staging_owner = m->own_staging};
+    m->load_s = clock_s();
     if ((r = backend_load(b, &a, &m->weights, e)))
         goto fail;
+    m->load_s = clock_s() - m->load_s;
     int max_tok = max_batch > BENCH_CHUNK ? max_batch : BENCH_CHUNK;
     if ((r = backend_plan(b, m->graph, m->weights, max_tok, max_batch, m->own_plan, &m->plan, e)))
         goto fail;
@@ -227,10 +230,13 @@ static int run_once(struct bench_model *m, const struct bench_test *t, struct st
     return r;
 }
 
-int bench_run(struct bench_model *m, const struct bench_test *t, int reps, double *seconds, struct err *e)
+int bench_run(struct bench_model *m, const struct bench_test *t, struct bench_reps reps, double *seconds, struct err *e)
 {
     struct cache c;
-    if (t->batch > m->max_batch || t->batch > TOKENS || t->depth + t->n > m->graph->n_ctx)
+    if (t->batch > m->max_batch || t->batch > TOKENS)
+        return err_set(e, ERR_LIMIT, "%d sequences together, but the plan is for %d; use a larger --batch", t->batch,
+                       m->max_batch);
+    if (t->depth + t->n > m->graph->n_ctx)
         return err_set(e, ERR_LIMIT, "depth %d plus %d is beyond the model's context of %d; use a smaller --depth",
                        t->depth, t->n, m->graph->n_ctx);
     struct step_arrays *a = mem_calloc(1, sizeof *a);
@@ -241,7 +247,7 @@ int bench_run(struct bench_model *m, const struct bench_test *t, int reps, doubl
         mem_free(a);
         return r;
     }
-    for (int i = -1; i < reps && !r; i++) { /* -1: the warm-up, not counted */
+    for (int i = reps.no_warm_up ? 0 : -1; i < reps.n && !r; i++) { /* -1: the warm-up, not counted */
         double from = clock_s();
         r = run_once(m, t, a, &c, (uint64_t)(i + 2), e);
         if (i >= 0)

@@ -1,20 +1,25 @@
-/* hearth bench sweep: prefill and decode speed at several depths and batch sizes, with the share of the machine's roof. */
+/* hearth bench sweep: prefill and decode speed of models at several depths and batch sizes, with the share of the machine's
+ * roof; kept in a record and compared with one. */
+#include "base/clock.h"
+#include "base/fs.h"
 #include "base/mem.h"
 #include "cli/bench.h"
 #include "cli/commands.h"
 #include "cli/input.h"
 #include "cli/out.h"
+#include "kernel/kernel.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-
-enum { MAX_REPS = 50 };
+#include <unistd.h>
 
 struct values {
-    const char *data_dir, *cpu_mask, *kv;
+    const char *data_dir, *cpu_mask, *save, *against;
     struct opt_nums pp, tg, depth, batch;
+    struct opt_texts kv;
     size_t ceiling;
     int threads, reps;
-    bool json;
+    bool json, precise, ask;
 };
 const struct opt bench_sweep_opts[] = {
     {"pp", 'p', OPT_NUMS, "LIST", "prompt lengths; 0: none (512)", offsetof(struct values, pp), 0, 1 << 20},
@@ -22,155 +27,281 @@ const struct opt bench_sweep_opts[] = {
     {"depth", 'd', OPT_NUMS, "LIST", "positions already in the cache (0,2k,8k)", offsetof(struct values, depth), 0,
      1 << 20},
     {"batch", 'b', OPT_NUMS, "LIST", "sequences that generate together (1)", offsetof(struct values, batch), 1, 1024},
-    {"reps", 'r', OPT_INT, "N", "counted runs of each test (3)", offsetof(struct values, reps), 1, MAX_REPS},
+    {"precise", 0, OPT_FLAG, NULL, "each test also with 15-bit activations", offsetof(struct values, precise), 0, 0},
+    {"reps", 'r', OPT_INT, "N", "counted runs of each test (3)", offsetof(struct values, reps), 1, BENCH_REPS},
+    {"save", 0, OPT_TEXT, "FILE", "keep the rows as a record", offsetof(struct values, save), 0, 0},
+    {"against", 0, OPT_TEXT, "FILE", "compare with a record; what exceeds the noise is named",
+     offsetof(struct values, against), 0, 0},
+    {"ask", 0, OPT_FLAG, NULL, "take tests from stdin, one a line: tg64 @ d8192 x 4", offsetof(struct values, ask), 0,
+     0},
     OPT_ROW_THREADS(struct values),
     OPT_ROW_CPU_MASK(struct values),
-    OPT_ROW_KV(struct values),
+    {"kv", 0, OPT_TEXTS, "TYPE", "cache of keys and values: f16, bf16, q8_0, f8_e4m3, f32; may be repeated (f16)",
+     offsetof(struct values, kv), 0, 0},
     OPT_ROW_CEILING(struct values),
     OPT_ROW_JSON(struct values),
     OPT_ROW_DATA_DIR(struct values),
     OPT_END,
 };
 
-struct row {
-    const char *model;
-    const struct bench_model *m;
-    struct bench_test test;
-    double rate, sd, share;
-    const char *bound;
+struct sweep {
+    const struct values *v;
+    struct backend *backend;
+    struct ledger *ledger;
+    struct bench_roof roof;
+    struct bench_record *record;
+    struct bench_model *m;
+    const char *name; /* as the table shows it */
+    bool precise, warm;
+    struct buf kept; /* rows as JSON lines */
+    /* progress of this model */
+    bool tty;
+    int test, n_tests;
+    double planned, done, spent; /* seconds at the roof: all tests, those that ran; seconds these took */
 };
 
-static void print_row(const struct row *r, bool json)
+static double at_roof(const struct sweep *s, const struct bench_test *t, const char **bound)
 {
-    char test[40], size[OUT_SHORT], rate[40];
-    int n = snprintf(test, sizeof test, "%s%d", r->test.decode ? "tg" : "pp", r->test.n);
-    if (!json) {
-        if (r->test.depth)
-            n += snprintf(test + n, sizeof test - (size_t)n, " @ d%d", r->test.depth);
-        if (r->test.batch > 1)
-            snprintf(test + n, sizeof test - (size_t)n, " x %d", r->test.batch);
-        snprintf(rate, sizeof rate, "%.2f ± %.2f", r->rate, r->sd);
-        printf("| %-22s | %-7s | %9s | %7d | %-16s | %17s | %-9s | %6.0f %% |\n", r->model, r->m->info.quant,
-               out_bytes(size, r->m->weights_bytes), backend_threads(r->m->backend), test, rate, r->bound,
-               r->share * 100);
-        fflush(stdout);
-        return;
-    }
-    struct buf b = {0};
-    struct jsonw w;
-    jsonw_init(&w, &b);
-    jsonw_obj(&w);
-    jsonw_kstr(&w, "model", r->model);
-    jsonw_kstr(&w, "quant", r->m->info.quant);
-    jsonw_kint(&w, "threads", backend_threads(r->m->backend));
-    jsonw_kstr(&w, "test", test);
-    jsonw_kint(&w, "depth", r->test.depth);
-    jsonw_kint(&w, "batch", r->test.batch);
-    jsonw_kdouble(&w, "tokens_per_s", r->rate);
-    jsonw_kdouble(&w, "sd", r->sd);
-    jsonw_kstr(&w, "bound", r->bound);
-    jsonw_kdouble(&w, "roof_share", r->share);
-    jsonw_end_obj(&w);
-    out_json(&b);
+    struct bench_cost cost;
+    double seconds;
+    bench_cost(s->m, t, &cost);
+    const char *b = bench_bound(&cost, &s->roof, &seconds);
+    if (bound)
+        *bound = b;
+    return seconds;
 }
 
-static int run_test(struct bench_model *m, const struct values *v, const struct bench_roof *roof, struct row *row,
-                    struct err *e)
+static void progress(const struct sweep *s, const struct bench_test *t)
 {
-    double s[MAX_REPS], at_roof;
-    struct bench_cost cost;
-    int r = bench_run(m, &row->test, v->reps, s, e);
-    if (r == ERR_LIMIT || r == ERR_NOMEM) { /* the other tests may still fit */
-        cli_error(CLI_FAILED, "%s %s%d left out: %s", row->model, row->test.decode ? "tg" : "pp", row->test.n, e->msg);
+    char label[BENCH_LABEL], left[OUT_SHORT] = "";
+    if (s->v->ask)
+        return;
+    bench_row_label(t, label);
+    fprintf(stderr, "%s%s: test %d of %d, %s%s", s->tty ? "\r\033[K" : "", s->name, s->test, s->n_tests, label,
+            s->precise ? " precise" : "");
+    if (s->done > 0)
+        fprintf(stderr, ", about %s left", out_time(left, s->spent / s->done * (s->planned - s->done)));
+    fprintf(stderr, "%s", s->tty ? "" : "\n");
+}
+
+static void progress_clear(const struct sweep *s)
+{
+    if (s->tty && !s->v->ask)
+        fprintf(stderr, "\r\033[K");
+}
+
+static double roof_of(const struct sweep *s, const char *bound)
+{
+    return bound[0] == 'b' ? s->roof.read_bytes : bound[0] == 'i' ? s->roof.int8_ops : s->roof.f32_ops;
+}
+
+/* Prints the row, keeps it for --save. */
+static int tell(struct sweep *s, const struct bench_row *row, struct err *e)
+{
+    struct bench_against a;
+    struct buf line = {0};
+    struct jsonw w;
+    bool found = s->record && bench_record_find(s->record, row, &a);
+    if (!s->v->json)
+        bench_row_print(row, found ? &a : NULL);
+    jsonw_init(&w, &line);
+    jsonw_obj(&w);
+    bench_row_json(row, &w);
+    if (s->v->save && !line.failed) {
+        buf_add(&s->kept, line.data, line.len);
+        buf_add(&s->kept, "}\n", 2);
+    }
+    if (found) {
+        jsonw_key(&w, "against");
+        jsonw_obj(&w);
+        jsonw_kdouble(&w, "tokens_per_s", a.rate);
+        jsonw_kdouble(&w, "ratio", a.ratio);
+        jsonw_kdouble(&w, "noise", a.noise);
+        jsonw_kstr(&w, "verdict", bench_record_verdict(&a));
+        jsonw_kbool(&w, "other_cpu", a.other_cpu);
+        jsonw_end_obj(&w);
+    }
+    jsonw_end_obj(&w);
+    if (line.failed || s->kept.failed) {
+        buf_done(&line);
+        return err_set(e, ERR_NOMEM, "out of memory");
+    }
+    if (s->v->json)
+        return out_json(&line) == CLI_OK ? 0 : err_set(e, ERR_IO, "cannot write the output");
+    buf_done(&line);
+    return 0;
+}
+
+static int run_test(struct sweep *s, const struct bench_test *t, struct err *e)
+{
+    struct bench_row row = {.m = s->m, .model = s->name, .level = backend_kernels(s->backend)->level, .test = *t};
+    char label[BENCH_LABEL];
+    bench_row_label(t, label);
+    s->test++;
+    progress(s, t);
+    double from = clock_s(), best = at_roof(s, t, &row.bound);
+    int r = bench_run(s->m, t, (struct bench_reps){s->v->reps, s->v->ask && s->warm}, row.rates, e);
+    progress_clear(s);
+    s->spent += clock_s() - from;
+    s->done += best;
+    s->warm = true;
+    if ((r == ERR_LIMIT || r == ERR_NOMEM) && !s->v->ask) { /* the other tests may still fit */
+        cli_error(CLI_FAILED, "%s %s left out: %s", s->name, label, e->msg);
         return 0;
     }
     if (r)
         return r;
-    double tokens = (double)row->test.n * row->test.batch;
-    for (int i = 0; i < v->reps; i++)
-        s[i] = tokens / s[i];
-    row->sd = bench_deviation(s, v->reps);
-    row->rate = bench_median(s, v->reps);
-    bench_cost(m, &row->test, &cost);
-    row->bound = bench_bound(&cost, roof, &at_roof);
-    row->share = at_roof * row->rate / tokens;
-    print_row(row, v->json);
-    return 0;
+    double tokens = (double)t->n * t->batch;
+    row.n_rates = s->v->reps;
+    for (int i = 0; i < row.n_rates; i++)
+        row.rates[i] = tokens / row.rates[i];
+    row.precise = s->precise;
+    row.kv = s->m->graph->n_kv ? dtype_info(s->m->graph->kv[0].dtype)->name : "none";
+    row.sd = bench_deviation(row.rates, row.n_rates);
+    row.rate = bench_median(row.rates, row.n_rates);
+    row.share = best * row.rate / tokens;
+    row.roof = roof_of(s, row.bound);
+    return tell(s, &row, e);
 }
 
-static int run_model(struct bench_model *m, const char *name, const struct values *v, const struct bench_roof *roof,
-                     struct err *e)
+/* All tests of the options, in the order of the table. */
+static int list_tests(const struct values *v, struct bench_test *t)
 {
+    int n = 0;
+    for (size_t d = 0; d < v->depth.n; d++) {
+        for (size_t i = 0; i < v->pp.n; i++)
+            if (v->pp.v[i])
+                t[n++] = (struct bench_test){.n = (int)v->pp.v[i], .depth = (int)v->depth.v[d], .batch = 1};
+        for (size_t i = 0; i < v->tg.n * v->batch.n; i++)
+            if (v->tg.v[i / v->batch.n])
+                t[n++] = (struct bench_test){.decode = true,
+                                             .n = (int)v->tg.v[i / v->batch.n],
+                                             .depth = (int)v->depth.v[d],
+                                             .batch = (int)v->batch.v[i % v->batch.n]};
+    }
+    return n;
+}
+
+static int run_list(struct sweep *s, struct err *e)
+{
+    const struct values *v = s->v;
+    struct bench_test *t = mem_calloc(v->depth.n * (v->pp.n + v->tg.n * v->batch.n), sizeof *t);
     int r = 0;
-    for (size_t d = 0; d < v->depth.n && !r; d++) {
-        for (size_t i = 0; i < v->pp.n && !r; i++) {
-            struct row row = {
-                .model = name, .m = m, .test = {.n = (int)v->pp.v[i], .depth = (int)v->depth.v[d], .batch = 1}};
-            if (row.test.n)
-                r = run_test(m, v, roof, &row, e);
-        }
-        for (size_t i = 0; i < v->tg.n * v->batch.n && !r; i++) {
-            struct row row = {.model = name,
-                              .m = m,
-                              .test = {.decode = true,
-                                       .n = (int)v->tg.v[i / v->batch.n],
-                                       .depth = (int)v->depth.v[d],
-                                       .batch = (int)v->batch.v[i % v->batch.n]}};
-            if (row.test.n)
-                r = run_test(m, v, roof, &row, e);
+    if (!t)
+        return err_set(e, ERR_NOMEM, "out of memory");
+    s->n_tests = list_tests(v, t);
+    s->test = 0;
+    s->planned = s->done = s->spent = 0;
+    for (int i = 0; i < s->n_tests; i++)
+        s->planned += at_roof(s, &t[i], NULL);
+    for (int i = 0; i < s->n_tests && !r; i++)
+        r = run_test(s, &t[i], e);
+    mem_free(t);
+    return r;
+}
+
+/* --ask: one test a line, answered at once; `roof` measures the machine again. For scripts that interleave two programs. */
+static int run_asked(struct sweep *s, struct err *e)
+{
+    char line[200];
+    int r = 0;
+    printf("{\"ready\":true,\"load_s\":%.4f,\"file_bytes\":%zu}\n", s->m->load_s, s->m->file_bytes);
+    fflush(stdout);
+    while (!r && !cli_interrupted() && fgets(line, sizeof line, stdin)) {
+        struct bench_test t;
+        if (strncmp(line, "roof", 4) == 0) {
+            r = bench_roof_measure(s->backend, s->ledger, &s->roof, e);
+            if (!r)
+                printf("{\"read_gb_s\":%.3f,\"int8_gop_s\":%.1f,\"f32_gflop_s\":%.1f}\n", s->roof.read_bytes / 1e9,
+                       s->roof.int8_ops / 1e9, s->roof.f32_ops / 1e9);
+            fflush(stdout);
+        } else if (!(r = bench_row_parse(line, &t, e))) {
+            r = run_test(s, &t, e);
         }
     }
     return r;
 }
 
-static int bench_one(struct backend *b, struct ledger *l, const char *name, const struct values *v, struct err *e)
+/* One model with one set of model_build's flags. */
+static int run_model(struct sweep *s, const char *name, unsigned flags, struct err *e)
 {
+    const struct values *v = s->v;
     struct bench_model m;
-    struct bench_roof roof;
+    struct bench_open o = {.backend = s->backend, .ledger = s->ledger, .max_batch = 1, .flags = flags};
     char *path = NULL;
-    int max_batch = 1;
+    const char *slash = strrchr(name, '/');
     for (size_t i = 0; i < v->batch.n; i++)
-        if ((int)v->batch.v[i] > max_batch)
-            max_batch = (int)v->batch.v[i];
-    struct bench_open o = {.backend = b, .ledger = l, .max_batch = max_batch};
-    int r = v->kv ? model_kv_flag(v->kv, &o.flags, e) : 0;
-    if (!r)
-        r = input_model_path(v->data_dir, name, &path, e);
+        if ((int)v->batch.v[i] > o.max_batch)
+            o.max_batch = (int)v->batch.v[i];
+    int r = input_model_path(v->data_dir, name, &path, e);
     o.path = path;
-    if (!r && !(r = bench_roof_measure(b, l, &roof, e)) && !(r = bench_model_open(&m, &o, e))) {
-        const char *slash = strrchr(name, '/');
-        if (!v->json)
-            printf(
-                "\nroof: read %.1f GB/s, int8 %.0f GOP/s, f32 %.0f GFLOP/s\n\n"
-                "| %-22s | %-7s | %9s | %7s | %-16s | %17s | %-9s | %8s |\n"
-                "| ---------------------- | ------- | --------: | ------: | ---------------- | ----------------: | --------- | -------: |\n",
-                roof.read_bytes / 1e9, roof.int8_ops / 1e9, roof.f32_ops / 1e9, "model", "quant", "size", "threads",
-                "test", "t/s", "bound", "of roof");
-        r = run_model(&m, slash ? slash + 1 : name, v, &roof, e);
+    if (!r && !(r = bench_model_open(&m, &o, e))) {
+        s->m = &m;
+        s->name = slash ? slash + 1 : name;
+        s->precise = flags & MODEL_PRECISE;
+        s->warm = false;
+        r = v->ask ? run_asked(s, e) : run_list(s, e);
         bench_model_close(&m);
     }
     mem_free(path);
     return r;
 }
 
+/* Every type of the cache, plain and precise. */
+static int run_variants(struct sweep *s, const char *name, struct err *e)
+{
+    const struct opt_texts *kv = &s->v->kv;
+    int r = 0;
+    for (size_t i = 0; i < (kv->n ? kv->n : 1) && !r; i++) {
+        unsigned flags = 0;
+        if (kv->n)
+            r = model_kv_flag(kv->v[i], &flags, e);
+        if (!r && !(s->v->ask && s->v->precise))
+            r = run_model(s, name, flags, e);
+        if (!r && s->v->precise)
+            r = run_model(s, name, flags | MODEL_PRECISE, e);
+    }
+    return r;
+}
+
+static int run_models(struct sweep *s, int n, char **names, struct err *e)
+{
+    int r = bench_roof_measure(s->backend, s->ledger, &s->roof, e);
+    if (!r && !s->v->json && !s->v->ask) {
+        printf("roof: read %.1f GB/s, int8 %.0f GOP/s, f32 %.0f GFLOP/s\n\n", s->roof.read_bytes / 1e9,
+               s->roof.int8_ops / 1e9, s->roof.f32_ops / 1e9);
+        bench_row_head(s->record != NULL);
+    }
+    for (int i = 0; i < n && !r; i++)
+        r = run_variants(s, names[i], e);
+    if (!r && s->v->save)
+        r = fs_write_atomic(s->v->save, s->kept.data ? s->kept.data : "", s->kept.len, e);
+    return r;
+}
+
 int cmd_bench_sweep(const struct command *c, int argc, char **argv)
 {
     struct values v = {.pp = {{512}, 1}, .tg = {{64}, 1}, .depth = {{0, 2048, 8192}, 3}, .batch = {{1}, 1}, .reps = 3};
-    struct ledger *l = NULL;
-    struct backend *b = NULL;
+    struct sweep s = {.v = &v, .tty = isatty(STDERR_FILENO)};
     struct err e = {0};
     const char *mask_name;
     int code = opt_parse(c, &argc, argv, &v);
     if (code != OPT_RUN)
         return code;
+    if (v.ask && (argc != 1 || v.kv.n > 1))
+        return cli_error(CLI_USAGE, "--ask takes one model and one type of cache");
     cli_catch_interrupt();
     struct backend_opts o = {.n_threads = v.threads};
     int r = cli_cpu_mask(v.cpu_mask, &mask_name, &o.cpu_mask, &e);
-    if (!r && !(r = ledger_new(&l, v.ceiling, &e)))
-        r = backend_new(&b, &o, &e);
-    for (int i = 0; i < argc && !r; i++)
-        r = bench_one(b, l, argv[i], &v, &e);
-    backend_free(b);
-    ledger_free(l);
+    if (!r && v.against)
+        r = bench_record_open(&s.record, v.against, &e);
+    if (!r && !(r = ledger_new(&s.ledger, v.ceiling, &e)) && !(r = backend_new(&s.backend, &o, &e)))
+        r = run_models(&s, argc, argv, &e);
+    if (r && v.save && s.kept.len)
+        cli_error(CLI_FAILED, "no record was saved: the sweep did not finish");
+    backend_free(s.backend);
+    ledger_free(s.ledger);
+    bench_record_free(s.record);
+    buf_done(&s.kept);
     return r ? cli_fail(&e) : CLI_OK;
 }

@@ -48,7 +48,10 @@ static const struct command commands[] = {
     {"bench sweep", "tokens per second of prefill and decode, beside the machine's roof", "MODEL...",
      "  hearth bench sweep qwen2.5-coder:0.5b\n"
      "  hearth bench sweep smollm2:135m --depth 0 --reps 5 --json\n"
-     "  hearth bench sweep smollm2:135m --pp 0 --tg 64 --batch 1,4,16\n",
+     "  hearth bench sweep smollm2:135m --pp 0 --tg 64 --batch 1,4,16,32\n"
+     "  hearth bench sweep qwen2.5-coder:1.5b smollm2:135m --depth 0,8k,32k --save before.jsonl\n"
+     "  hearth bench sweep qwen2.5-coder:1.5b smollm2:135m --depth 0,8k,32k --against before.jsonl\n"
+     "  echo \"tg64 @ d8192 x 4\" | hearth bench sweep smollm2:135m --ask --batch 4 --json\n",
      bench_sweep_opts, 1, -1, cmd_bench_sweep, false},
     {"bench roof", "what this machine can do at best: memory bandwidth, int8 and f32 arithmetic", "",
      "  hearth bench roof\n", bench_roof_opts, 0, 0, cmd_bench_roof, false},
