@@ -30,18 +30,27 @@ struct hearth_opts {
     /* types of the caches of keys and values: "q8_0" for every model, "MODEL=q8_0" for one; NULL: f16. Copied. */
     const char *const *kv;
     size_t n_kv;
-    int spec_max; /* guessed tokens per step: 0 as many as pay, -1 none */
+    int spec_max;       /* guessed tokens per step: 0 as many as pay, -1 none */
+    int keep_alive;     /* of models nobody says otherwise of: seconds, or HEARTH_KEEP_*; the default is for ever */
+    int load_timeout_s; /* how long a load may wait for memory that others hold; 0: 120 */
+    const char *proc_dir, *group_dir; /* where memory and its pressure are read; NULL: /proc and /sys/fs/cgroup */
 };
+/* How long an idle model stays, beside what memory demands: seconds, or one of these. */
+enum hearth_keep { HEARTH_KEEP_DEFAULT = 0, HEARTH_KEEP_FOREVER = -1, HEARTH_KEEP_NOT = -2 };
 int hearth_open(struct hearth **out, const struct hearth_opts *o, struct err *e);
 void hearth_close(struct hearth *h);
 
 /* Resident already: at once. Else resolves the name in the store (or takes a path to a file) and loads it; idle models leave,
- * oldest use first, if the ceiling demands it; several callers of one loading model share the load. progress: bytes done, total; non-zero
- * return cancels this caller's wait. */
+ * least valuable first, if the ceiling demands it; busy ones are waited for, up to load_timeout_s; several callers of one loading
+ * model share the load. progress: bytes done, total, about 50 times a second; non-zero return cancels this caller's wait. */
 typedef int (*hearth_progress)(void *arg, uint64_t done, uint64_t total);
 int hearth_model_get(struct hearth *h, const char *name, hearth_progress progress, void *arg, struct hearth_model **out,
                      struct err *e);
+bool hearth_model_try(struct hearth *h, const char *name,
+                      struct hearth_model **out); /* only if it is ready; never waits */
+void hearth_model_ref(struct hearth_model *m);
 void hearth_model_unref(struct hearth_model *m);
+void hearth_model_keep(struct hearth_model *m, int keep); /* from now on; HEARTH_KEEP_DEFAULT changes nothing */
 int hearth_model_unload(struct hearth *h, const char *name, struct err *e); /* ERR_BUSY while requests run */
 
 struct hearth_bias {
@@ -71,6 +80,7 @@ struct hearth_request {
     size_t n_bias;
     int logprobs; /* 0: none; k+1: logprobs with k alternatives (k 0..20) */
     bool ignore_eos;
+    int keep_alive;            /* as hearth_model_keep, of the request's model */
     bool no_guess;             /* no speculation: the same tokens, one a step */
     void (*notify)(void *arg); /* as request_args.notify; NULL: use hearth_next with a timeout */
     void *notify_arg;
@@ -125,7 +135,18 @@ struct hearth_model_status {
     double progress;   /* 0..1 */
     int64_t last_used; /* unix seconds */
     bool chat;         /* has a chat template */
+    bool waiting;      /* loading: waits for memory */
+    int keep, users;   /* seconds or HEARTH_KEEP_*; who holds it */
+    double value;      /* of its staying (session/residency.h) */
 };
+/* What the machine's memory allows, and what came of it. */
+struct hearth_pressure {
+    const char *level;     /* "none", "some": the limit is below the ceiling; "high": it is falling */
+    double some10, full10; /* % of the last 10 s in which tasks stalled for memory; negative: unknown */
+    size_t ceiling, limit, machine_left, group_left; /* group_left: SIZE_MAX without a limit */
+    uint64_t evicted;                                /* models that had to go */
+};
+void hearth_pressure(struct hearth *h, struct hearth_pressure *out);
 size_t hearth_models(struct hearth *h, struct hearth_model_status *out, size_t max);
 const char *hearth_model_name(const struct hearth_model *m);
 bool hearth_model_has_template(const struct hearth_model *m);

@@ -29,23 +29,17 @@ void loader_done(struct loader *l)
     pthread_cond_destroy(&l->idle);
 }
 
-static bool is_ready(struct api *a, const char *name)
+/* A model of the command line is listed under another name than its path. */
+static void known_name(struct api *a, const char *name, char *out, size_t max)
 {
-    struct hearth_model_status m[64];
-    char known[96];
     pthread_mutex_lock(&a->preset_mu);
     for (size_t i = 0; i < a->n_models; i++)
-        if (!strcmp(name, a->models[i].given)) { /* a path is listed under another name */
-            memcpy(known, a->models[i].name, sizeof known);
-            name = known;
+        if (!strcmp(name, a->models[i].given) && a->models[i].name[0]) {
+            name = a->models[i].name;
             break;
         }
+    snprintf(out, max, "%s", name);
     pthread_mutex_unlock(&a->preset_mu);
-    size_t n = hearth_models(a->h, m, 64);
-    for (size_t i = 0; i < n && i < 64; i++)
-        if (!strcmp(m[i].name, name) && !strcmp(m[i].state, "ready"))
-            return true;
-    return false;
 }
 
 static int unwanted(void *arg, uint64_t done, uint64_t total)
@@ -81,16 +75,14 @@ static struct load_wait *close_load(struct load *ld, int rc)
     return waits;
 }
 
-static void hand_out(struct load *ld, struct load_wait *waits, int rc, const struct err *e)
+static void hand_out(struct load_wait *waits, struct hearth_model *m, const struct err *e)
 {
     while (waits) {
         struct load_wait *w = waits;
-        struct hearth_model *m = NULL;
-        struct err mine = *e;
         waits = w->next; /* w may be gone after done */
-        if (rc == 0 && hearth_model_get(ld->a->h, ld->name, NULL, NULL, &m, &mine) != 0)
-            m = NULL;
-        w->done(w, m, m ? NULL : &mine);
+        if (m)
+            hearth_model_ref(m);
+        w->done(w, m, m ? NULL : e);
     }
 }
 
@@ -104,7 +96,7 @@ static void *load_main(void *arg)
         int rc = hearth_model_get(ld->a->h, ld->name, unwanted, ld, &m, &e);
         struct load_wait *waits = close_load(ld, rc);
         over = waits != NULL || rc != ERR_CANCELLED || unwanted(ld, 0, 0);
-        hand_out(ld, waits, rc, &e);
+        hand_out(waits, rc == 0 ? m : NULL, &e);
         if (rc == 0)
             hearth_model_unref(m);
     }
@@ -147,9 +139,10 @@ void loader_wait(struct api *a, const char *name, struct load_wait *w)
     struct hearth_model *m = NULL;
     struct err e = {0};
     struct loader *l = &a->loader;
-    if (is_ready(a, name)) {
-        int rc = hearth_model_get(a->h, name, NULL, NULL, &m, &e);
-        w->done(w, rc == 0 ? m : NULL, rc == 0 ? NULL : &e);
+    char known[512];
+    known_name(a, name, known, sizeof known);
+    if (hearth_model_try(a->h, known, &m)) {
+        w->done(w, m, NULL);
         return;
     }
     pthread_mutex_lock(&l->mu);

@@ -48,6 +48,8 @@ static size_t cgroup_stat(const char *dir, const char *key)
 static void cgroup_memory(const char *dir, int v2, struct cgroup_limits *out)
 {
     size_t max = cgroup_number(dir, v2 ? "memory.max" : "memory.limit_in_bytes");
+    size_t high = v2 ? cgroup_number(dir, "memory.high") : SIZE_MAX; /* above it the kernel slows the group down */
+    max = high < max ? high : max;
     if (max == SIZE_MAX)
         return;
     size_t used = cgroup_number(dir, v2 ? "memory.current" : "memory.usage_in_bytes");

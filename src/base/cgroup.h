@@ -4,7 +4,7 @@
 #include <stddef.h>
 
 struct cgroup_limits {
-    size_t memory_max;  /* bytes, SIZE_MAX: none */
+    size_t memory_max;  /* bytes, the smaller of max and high; SIZE_MAX: none */
     size_t memory_left; /* max - used, page cache that can be dropped counted as free; SIZE_MAX: no limit */
     int cpus;           /* quota rounded up, 0: none */
 };

@@ -59,8 +59,11 @@ int engine_model_load(struct engine *g, const struct engine_load *a, struct engi
 int engine_fit(struct engine *g, const struct engine_load *a, int ctx, int parallel, struct engine_fit *out,
                struct err *e);
 /* Bytes that a load of `need` bytes lacks now: beside what is held, what other loads will take and what running requests may
- * still come to need. 0: it can begin. */
-size_t engine_short(struct engine *g, size_t need);
+ * still come to need. 0: it can begin. *hard: the same without what requests may come to need. */
+size_t engine_short(struct engine *g, size_t need, size_t *hard);
+/* Puts the ledger's limit at `bytes`, but not below what is no KV and what the largest request that has begun may come to need: running
+ * work goes on to its end, the younger of it by turns; what has not begun waits until it fits under the limit. */
+void engine_limit(struct engine *g, size_t bytes);
 size_t engine_spare(struct engine *g); /* bytes that engine_trim would give back */
 void engine_model_ref(struct engine_model *m);
 void engine_model_unref(struct engine_model *m); /* the last one frees weights, plan and KV once no request runs */

@@ -33,7 +33,8 @@ static size_t kv_held(const struct engine *g)
     return sum + kv_spare((struct kv_store *)&g->kv);
 }
 
-size_t load_room_alone(const struct engine *g)
+/* Bytes held that are no KV, with those that running loads will still take. */
+static size_t foreign(const struct engine *g)
 {
     /* blocks may be taken between the two readings: read until the KV sum stands still, so that no block counts as foreign */
     size_t before, used;
@@ -42,7 +43,18 @@ size_t load_room_alone(const struct engine *g)
         before = kv_held(g);
         used = ledger_used(g->ledger);
     } while (kv_held(g) != before && ++tries < 100);
-    size_t other = (used > before ? used - before : 0) + load_pending(g), ceiling = ledger_ceiling(g->ledger);
+    return (used > before ? used - before : 0) + load_pending(g);
+}
+
+size_t load_room_alone(const struct engine *g)
+{
+    size_t other = foreign(g), limit = ledger_limit(g->ledger);
+    return limit > other ? limit - other : 0;
+}
+
+size_t load_room_ever(const struct engine *g)
+{
+    size_t other = foreign(g), ceiling = ledger_ceiling(g->ledger);
     return ceiling > other ? ceiling - other : 0;
 }
 
@@ -191,30 +203,40 @@ static int read_header(struct engine_model *m, const struct engine_load *a, stru
 }
 
 /* The largest KV that a live request may come to need: a load must leave room for it, or that request could never end. */
-static size_t largest_promise(const struct engine *g)
+static size_t largest_promise(const struct engine *g, bool begun)
 {
     size_t most = 0;
     for (const struct request *r = g->all; r; r = r->next)
-        if (r->worst_bytes > most)
+        if ((atomic_load(&r->begun) || !begun) && r->worst_bytes > most)
             most = r->worst_bytes;
     return most;
 }
 
-size_t engine_short(struct engine *g, size_t need)
+void engine_limit(struct engine *g, size_t bytes)
+{
+    enum { SMALL = 8 << 20 }; /* answers that are being written, bodies, block tables */
+    pthread_mutex_lock(&g->lock);
+    size_t floor = foreign(g) + largest_promise(g, true) + SMALL;
+    ledger_set_limit(g->ledger, bytes > floor ? bytes : floor);
+    pthread_mutex_unlock(&g->lock);
+}
+
+size_t engine_short(struct engine *g, size_t need, size_t *hard)
 {
     pthread_mutex_lock(&g->lock);
-    size_t room = load_room_alone(g), promised = largest_promise(g), pending = load_pending(g);
+    size_t room = load_room_alone(g), promised = largest_promise(g, false), pending = load_pending(g);
     size_t free = ledger_free_bytes(g->ledger) + kv_spare(&g->kv),
            a = need + pending > free ? need + pending - free : 0;
     size_t b = need + promised > room ? need + promised - room : 0;
     pthread_mutex_unlock(&g->lock);
+    *hard = a;
     return a > b ? a : b;
 }
 
 static int announce(struct engine *g, struct engine_model *m, size_t need, struct err *e)
 {
     pthread_mutex_lock(&g->lock);
-    size_t room = load_room_alone(g), promised = largest_promise(g), pending = load_pending(g);
+    size_t room = load_room_alone(g), promised = largest_promise(g, false), pending = load_pending(g);
     int rc =
         ledger_reserve(m->own_weights, need + pending, e); /* asked only for its message, which names the holders */
     if (rc == 0) {

@@ -170,7 +170,7 @@ static int enqueue(struct engine *g, struct request *r, struct err *e)
     int waiting = atomic_load(&g->n_waiting);
     if (waiting >= g->opts.max_queue)
         return err_set(e, ERR_BUSY, "%d requests are waiting, the queue holds no more", waiting);
-    size_t room = load_room_alone(g);
+    size_t room = load_room_ever(g); /* under pressure it waits */
     if (r->worst_bytes > room)
         return err_set(
             e, ERR_NOMEM,

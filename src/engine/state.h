@@ -64,6 +64,7 @@ struct request {
     void (*on_logits)(void *arg, int pos, const float *logits, size_t n_vocab);
     void *logits_arg;
     size_t worst_bytes; /* KV it needs alone at its longest */
+    atomic_bool begun;  /* admitted once: what it may need is kept for it */
     uint64_t order, submit_ns;
     struct request *prev, *next; /* engine.all, under engine.lock */
     struct request *intake;      /* engine.intake, under engine.lock */
@@ -140,6 +141,7 @@ void fit_load(const struct engine *g, const struct graph *graph, struct engine_f
 /* load.c: bytes that loads in progress will still take; KV bytes held. Under engine.lock. */
 size_t load_pending(const struct engine *g);
 size_t load_room_alone(const struct engine *g); /* what one request could use if all others gave their KV back */
+size_t load_room_ever(const struct engine *g);  /* the same without pressure on the machine's memory */
 /* request.c: bytes of the arrays of a request. k: alternatives per token, -1: no log probabilities */
 size_t request_array_bytes(size_t n_prompt, size_t max_tokens, int k);
 /* request.c (engine thread): */

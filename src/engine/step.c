@@ -77,6 +77,8 @@ static struct request *first_of_all(const struct engine *g)
 static void set_admitted(struct engine *g, struct request *r, bool on)
 {
     r->admitted = on;
+    if (on)
+        atomic_store(&r->begun, true);
     atomic_fetch_add(&g->n_running, on ? 1 : -1);
     atomic_fetch_add(&g->n_waiting, on ? -1 : 1);
 }
@@ -113,6 +115,14 @@ static size_t kv_to_be_had(struct engine *g)
     return bytes > pending ? bytes - pending : 0;
 }
 
+static size_t room_now(struct engine *g)
+{
+    pthread_mutex_lock(&g->lock);
+    size_t room = load_room_alone(g);
+    pthread_mutex_unlock(&g->lock);
+    return room;
+}
+
 static int next_waiting(const struct engine_model *m)
 {
     int best = -1;
@@ -126,6 +136,7 @@ static int next_waiting(const struct engine_model *m)
 static void admit(struct engine *g, struct engine_model *m)
 {
     const struct request *first = first_of_all(g);
+    bool pressed = ledger_limit(g->ledger) < ledger_ceiling(g->ledger);
     int admitted = 0;
     for (size_t i = 0; i < m->n_live; i++) {
         m->sched[i] = describe(m->live[i]);
@@ -133,7 +144,8 @@ static void admit(struct engine *g, struct engine_model *m)
     }
     for (int i; admitted < g->opts.max_batch && (i = next_waiting(m)) >= 0;) {
         struct request *r = m->live[i];
-        if (share_waits(r)) {
+        bool barred = pressed && !atomic_load(&r->begun) && r->worst_bytes > room_now(g);
+        if (barred || share_waits(r)) { /* new work waits until the machine has memory again */
             m->sched[i].held = true;
             continue;
         }
@@ -187,7 +199,7 @@ static int take_blocks(struct engine *g, struct request *r, int n, struct err *e
  * broken from outside (the ceiling was lowered), so it ends with the ledger's own words. */
 static void starve(struct engine *g, struct request *r, const struct err *e)
 {
-    if (r != first_of_all(g))
+    if (r != first_of_all(g) || ledger_limit(g->ledger) < ledger_ceiling(g->ledger)) /* pressure ends */
         return;
     for (size_t i = 0; i < g->n_active; i++)
         for (size_t j = 0; j < g->active[i]->n_live; j++)

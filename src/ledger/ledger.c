@@ -18,8 +18,8 @@ struct ledger_owner {
 
 struct ledger {
     pthread_mutex_t lock;
-    size_t ceiling, used, peak, allocated;
-    struct ledger_owner *owners; /* newest first */
+    size_t ceiling, limit, used, peak, allocated; /* limit <= ceiling */
+    struct ledger_owner *owners;                  /* newest first */
     void (*give)(void *arg, size_t bytes);
     void *give_arg;
 };
@@ -57,7 +57,7 @@ int ledger_new(struct ledger **out, size_t ceiling, struct err *e)
     if (!l)
         return err_set(e, ERR_NOMEM, "out of memory for the ledger");
     pthread_mutex_init(&l->lock, NULL);
-    l->ceiling = ceiling;
+    l->ceiling = l->limit = ceiling;
     *out = l;
     return 0;
 }
@@ -173,9 +173,11 @@ static int ledger_refuse(const struct ledger *l, const struct ledger_owner *o, s
                                ledger_size(rows[i].bytes, a));
     if (n > LEDGER_NAMED && at < sizeof held - 1)
         snprintf(held + at, sizeof held - at, ", %zu more", n - LEDGER_NAMED);
-    size_t left = l->ceiling > l->used ? l->ceiling - l->used : 0;
-    return err_set(e, ERR_NOMEM, "%.60s needs %s, but %s of the ceiling of %s is free (%s)", o->path,
-                   ledger_size(bytes, a), ledger_size(left, b), ledger_size(l->ceiling, c), held);
+    size_t left = l->limit > l->used ? l->limit - l->used : 0;
+    return err_set(e, ERR_NOMEM, "%.60s needs %s, but %s of the %s of %s is free (%s)", o->path, ledger_size(bytes, a),
+                   ledger_size(left, b),
+                   l->limit < l->ceiling ? "limit that the machine's memory allows now" : "ceiling",
+                   ledger_size(l->limit, c), held);
 }
 
 void ledger_on_short(struct ledger *l, void (*give)(void *arg, size_t bytes), void *arg)
@@ -189,7 +191,7 @@ void ledger_on_short(struct ledger *l, void (*give)(void *arg, size_t bytes), vo
 /* Bytes that are missing for the reservation; 0: it is made. Lock held. */
 static size_t ledger_take(struct ledger *l, struct ledger_owner *o, size_t bytes)
 {
-    size_t left = l->ceiling > l->used ? l->ceiling - l->used : 0;
+    size_t left = l->limit > l->used ? l->limit - l->used : 0;
     if (bytes > left)
         return bytes - left;
     l->used += bytes;
@@ -206,7 +208,7 @@ int ledger_reserve(struct ledger_owner *o, size_t bytes, struct err *e)
     int code = 0;
     ledger_lock(l);
     size_t missing = ledger_take(l, o, bytes);
-    for (int i = 0; missing && l->give && bytes <= l->ceiling && i < TRIES; i++) {
+    for (int i = 0; missing && l->give && bytes <= l->limit && i < TRIES; i++) {
         void (*give)(void *, size_t) = l->give;
         void *arg = l->give_arg;
         ledger_unlock(l);
@@ -296,10 +298,27 @@ int ledger_set_ceiling(struct ledger *l, size_t bytes, struct err *e)
     if (bytes < l->used)
         code = err_set(e, ERR_RANGE, "a ceiling of %s is below the %s that are reserved", ledger_size(bytes, a),
                        ledger_size(l->used, b));
-    else
+    else {
+        l->limit = l->limit == l->ceiling || l->limit > bytes ? bytes : l->limit;
         l->ceiling = bytes;
+    }
     ledger_unlock(l);
     return code;
+}
+
+size_t ledger_limit(const struct ledger *l)
+{
+    ledger_lock(l);
+    size_t v = l->limit;
+    ledger_unlock(l);
+    return v;
+}
+
+void ledger_set_limit(struct ledger *l, size_t bytes)
+{
+    ledger_lock(l);
+    l->limit = bytes < l->ceiling ? bytes : l->ceiling;
+    ledger_unlock(l);
 }
 
 size_t ledger_used(const struct ledger *l)
@@ -313,7 +332,7 @@ size_t ledger_used(const struct ledger *l)
 size_t ledger_free_bytes(const struct ledger *l)
 {
     ledger_lock(l);
-    size_t v = l->ceiling - l->used;
+    size_t v = l->limit > l->used ? l->limit - l->used : 0;
     ledger_unlock(l);
     return v;
 }

@@ -1,11 +1,13 @@
 /* ledger: who owns which bytes. Every allocation over a few KiB is reserved here, by a named owner, before it is made.
  *
- * One ledger per process, thread-safe. The sum of all reservations never exceeds the ceiling. A reservation that does not
+ * One ledger per process, thread-safe. The sum of all reservations never exceeds the ceiling. Below the ceiling lies the limit, which
+ * follows the machine's memory (pressure.c): what is reserved above it stays, but nothing is granted until it has fallen. A reservation that does not
  * fit is refused with a message that names who holds what. Owners form a tree by slash: "model/smollm2:135m/weights".
  * The program itself (code, libraries, stacks, small heap) is the owner "program", reserved at start from measured RSS. */
 #ifndef HEARTH_LEDGER_H
 #define HEARTH_LEDGER_H
 #include "base/err.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,8 +37,10 @@ void ledger_dealloc(struct ledger_owner *o, void *p, size_t bytes);
 
 size_t ledger_ceiling(const struct ledger *l);
 int ledger_set_ceiling(struct ledger *l, size_t bytes, struct err *e); /* refused below what is reserved */
+size_t ledger_limit(const struct ledger *l);                           /* in force now; at most the ceiling */
+void ledger_set_limit(struct ledger *l, size_t bytes); /* cut to the ceiling; may lie below what is reserved */
 size_t ledger_used(const struct ledger *l);
-size_t ledger_free_bytes(const struct ledger *l);
+size_t ledger_free_bytes(const struct ledger *l); /* under the limit */
 size_t ledger_held(const struct ledger_owner *o);
 size_t ledger_peak(const struct ledger *l);
 size_t ledger_allocated(const struct ledger *l); /* the part of what is used that ledger_alloc has given out */
@@ -47,5 +51,29 @@ struct ledger_row {
 };
 /* Copies up to max rows, largest first, equal paths added up; returns how many there are. */
 size_t ledger_list(const struct ledger *l, struct ledger_row *rows, size_t max);
+
+/* ---- pressure: what the machine and the group leave right now, and which ceiling that allows (pressure.c) ----
+ * The limit follows at once when memory gets short, and comes back slowly when it is not any more. It never exceeds the ceiling. */
+struct pressure_paths { /* NULL: the system's; tests give folders of their own */
+    const char *proc;   /* "/proc": meminfo, pressure/memory, self/cgroup */
+    const char *group;  /* "/sys/fs/cgroup" */
+};
+struct pressure_reading {
+    size_t total, left;           /* the machine's: MemTotal, MemAvailable */
+    size_t group_max, group_left; /* the tightest group's; SIZE_MAX: no limit */
+    double some10, full10; /* % of the last 10 s in which some, or all, tasks stalled for memory; negative: unknown */
+};
+enum pressure_level { PRESSURE_NONE, PRESSURE_SOME, PRESSURE_HIGH }; /* some: below the ceiling; high: shrinking */
+struct pressure {
+    size_t limit; /* 0 before the first step */
+    enum pressure_level level;
+    double calm_s, cut_s, step_s; /* clock of the last shortage, of the last cut for stalls, of the last step */
+    struct pressure_reading last;
+};
+int pressure_read(const struct pressure_paths *p, struct pressure_reading *out, struct err *e);
+/* used: the ledger's; now_s: a clock. Returns the limit that should be in force; it may lie below `used`. */
+size_t pressure_step(struct pressure *p, const struct pressure_reading *r, size_t ceiling, size_t used, double now_s);
+bool pressure_near(const struct pressure_reading *r); /* so little is left that one should look often */
+const char *pressure_name(enum pressure_level l);     /* "none", "some", "high" */
 
 #endif

@@ -23,8 +23,12 @@ static int read_sizes(struct hearth *h, const struct wanted *w, struct hearth_fi
         return err_set(e, ERR_NOMEM, "no memory to look at %s", w->name);
     m->h = h;
     snprintf(m->name, sizeof m->name, "%s", w->name);
-    struct engine_load a = {
-        .path = w->path, .name = w->name, .precise = h->precise, .header = build_text, .header_arg = m};
+    struct engine_load a = {.path = w->path,
+                            .name = w->name,
+                            .precise = h->precise,
+                            .kv = open_kv_of(h, w->name),
+                            .header = build_text,
+                            .header_arg = m};
     struct engine_fit s;
     int rc = engine_fit(h->engine, &a, f->ctx ? f->ctx : FIT_CTX, f->parallel, &s, e);
     if (rc == 0) {

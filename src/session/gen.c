@@ -120,7 +120,8 @@ static int submit(struct hearth_gen *g, struct request_args *a, struct err *e)
     for (int i = 0; i < g->n; i++) {
         int rc;
         a->sample.seed = seed + (uint64_t)i;
-        while ((rc = engine_submit(h->engine, a, &g->choice[i].req, e)) == ERR_NOMEM && models_evict_one(h))
+        while ((rc = engine_submit(h->engine, a, &g->choice[i].req, e)) == ERR_NOMEM &&
+               models_evict(h, NULL, 1, MODELS_NOW))
             ;
         if (rc < 0)
             return rc;
@@ -182,9 +183,8 @@ static int gen_new(struct hearth_model *m, const struct hearth_request *r, struc
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&g->cond, &attr);
     pthread_condattr_destroy(&attr);
-    pthread_mutex_lock(&m->h->lock);
-    m->refs++;
-    pthread_mutex_unlock(&m->h->lock);
+    hearth_model_ref(m);
+    hearth_model_keep(m, r->keep_alive);
     *out = g;
     return 0;
 }

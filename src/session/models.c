@@ -1,5 +1,12 @@
-/* models: which models are resident. A model is loaded once, by a thread of its own, for all who ask meanwhile; it is pinned by
- * references while anybody uses it, and leaves, least valuable first (residency.h), when another load is refused by the ledger. */
+/* models: which models are resident, and who gets one. One state machine per model, every change under hearth.lock:
+ *
+ *     asked for -> WAITING <-> LOADING -> READY <-> DRAINING      WAITING: for memory, in the order in which they came (load.c)
+ *                      \-> FAILED <-/        \-> UNLOADING -> gone
+ *
+ * A model is loaded once, by a thread of its own, for all who ask meanwhile. References pin it; READY and DRAINING without any may
+ * go (residency.h says who). DRAINING takes no new users: somebody has waited too long for its memory (load.c). Whoever asks
+ * for a model that is leaving waits and then asks anew. Nobody holds one model while waiting for another here, and a load
+ * reserves all or nothing, so no circle of waits can close. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "session/state.h"
@@ -7,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-static void drain(struct hearth_model *m)
+void models_drain(struct hearth_model *m)
 {
     model_text_free(m); /* its strings may point into the file's header, which goes with the engine's model */
     if (m->em)
@@ -17,23 +24,7 @@ static void drain(struct hearth_model *m)
 
 void models_drop(struct hearth_model *m)
 {
-    drain(m);
-    mem_free(m->path);
-    mem_free(m);
-}
-
-/* m is UNLOADING and stays listed until its memory is back, so that whoever asks for it again waits for that. */
-static void unload(struct hearth *h, struct hearth_model *m)
-{
-    drain(m);
-    pthread_mutex_lock(&h->lock);
-    for (struct hearth_model **at = &h->models; *at; at = &(*at)->next)
-        if (*at == m) {
-            *at = m->next;
-            break;
-        }
-    pthread_cond_broadcast(&h->changed);
-    pthread_mutex_unlock(&h->lock);
+    models_drain(m);
     mem_free(m->path);
     mem_free(m);
 }
@@ -49,114 +40,66 @@ size_t models_rows(struct hearth *h, const char *asked, struct residency_row row
     size_t n = 0;
     double now = clock_s();
     for (struct hearth_model *m = h->models; m && n < MODELS_MAX; m = m->next)
-        if (m->state == MODEL_READY) {
+        if (m->state == MODEL_READY || m->state == MODEL_DRAINING) {
             of[n] = m;
             rows[n++] =
                 (struct residency_row){.bytes = bytes_of(m),
                                        .reload_s = m->load_s,
                                        .idle_s = now - m->used_s,
                                        .ready_s = now - m->ready_s,
+                                       .keep_s = m->keep == HEARTH_KEEP_NOT ? 0 : m->keep,
                                        .pinned = m->refs || m->waiters || (asked && strcmp(m->path, asked) == 0)};
         }
     return n;
 }
 
-bool models_evict_one(struct hearth *h)
+void models_wait(struct hearth *h, int ms)
+{
+    uint64_t ns = clock_ns() + (uint64_t)ms * 1000000u;
+    struct timespec until = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+    pthread_cond_timedwait(&h->changed, &h->lock, &until);
+}
+
+void models_unlist(struct hearth *h, const struct hearth_model *m)
+{
+    for (struct hearth_model **at = &h->models; *at; at = &(*at)->next)
+        if (*at == m) {
+            *at = m->next;
+            break;
+        }
+    pthread_cond_broadcast(&h->changed);
+}
+
+size_t models_evict(struct hearth *h, const char *asked, size_t need, enum models_evict how)
 {
     struct residency_row rows[MODELS_MAX];
-    struct hearth_model *of[MODELS_MAX], *goes = NULL;
+    struct hearth_model *of[MODELS_MAX];
     pthread_mutex_lock(&h->lock);
-    size_t n = models_rows(h, NULL, rows, of);
-    residency_pick(rows, n, 1, true);
-    for (size_t i = 0; i < n && !goes; i++)
-        if (rows[i].picked)
-            goes = of[i];
-    if (goes)
-        goes->state = MODEL_UNLOADING;
+    size_t n = models_rows(h, asked, rows, of), sum = residency_pick(rows, n, need, how != MODELS_SETTLED), n_go = 0;
+    if (how == MODELS_SETTLED && sum < need) /* in vain: nobody goes */
+        n = sum = 0;
+    for (size_t i = 0; i < n; i++)
+        if (rows[i].picked) {
+            of[i]->state = MODEL_UNLOADING;
+            of[n_go++] = of[i];
+        }
+    h->evicted += n_go;
     pthread_mutex_unlock(&h->lock);
-    if (!goes)
-        return false;
-    unload(h, goes);
-    return true;
+    for (size_t i = 0; i < n_go; i++)
+        models_unload(of[i]);
+    return sum;
 }
 
-/* ---- the loader's thread ---- */
-
-static int load_progress(void *arg, uint64_t done, uint64_t total)
+/* m is UNLOADING and stays listed until its memory is back, so that whoever asks for it again waits for that. */
+void models_unload(struct hearth_model *m)
 {
-    struct hearth_model *m = arg;
-    pthread_mutex_lock(&m->h->lock);
-    m->done = done;
-    m->total = total;
-    int nobody = m->waiters == 0 || m->h->closing;
-    pthread_mutex_unlock(&m->h->lock);
-    return nobody;
-}
-
-static int load_header(void *arg, const struct model_file *f, struct err *e)
-{
-    return model_text_build(arg, f, e);
-}
-
-/* The tokeniser comes first, from the header: what is wrong with it shows before gigabytes are read. */
-static int load_once(struct hearth_model *m, struct err *e)
-{
-    struct engine_load a = {.path = m->path,
-                            .name = m->name,
-                            .precise = m->h->precise,
-                            .kv = open_kv_of(m->h, m->name),
-                            .progress = load_progress,
-                            .progress_arg = m,
-                            .header = load_header,
-                            .header_arg = m};
-    m->begin_s = clock_s();
-    int rc = engine_model_load(m->h->engine, &a, &m->em, e);
-    if (rc < 0)
-        drain(m);
-    return rc;
-}
-
-static void *loader_main(void *arg)
-{
-    struct hearth_model *m = arg;
     struct hearth *h = m->h;
-    struct err e;
-    int rc;
-    while ((rc = load_once(m, &e)) == ERR_NOMEM && models_evict_one(h))
-        ;
+    models_drain(m);
     pthread_mutex_lock(&h->lock);
-    m->ready_s = clock_s();
-    m->load_s = m->ready_s - m->begin_s;
-    m->state = rc == 0 ? MODEL_READY : MODEL_FAILED;
-    if (rc < 0)
-        m->err = e;
-    bool forgotten = rc < 0 && m->waiters == 0;
-    if (rc < 0)
-        for (struct hearth_model **at = &h->models; *at; at = &(*at)->next)
-            if (*at == m) {
-                *at = m->next;
-                break;
-            }
-    h->n_loaders--;
-    pthread_cond_broadcast(&h->changed);
+    models_unlist(h, m);
     pthread_mutex_unlock(&h->lock);
-    if (forgotten)
-        models_drop(m);
-    return NULL;
-}
-
-static int start_loader(struct hearth_model *m, struct err *e) /* under lock */
-{
-    pthread_t t;
-    pthread_attr_t attr;
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    int rc = pthread_create(&t, &attr, loader_main, m);
-    pthread_attr_destroy(&attr);
-    if (rc != 0)
-        return err_set(e, ERR_IO, "cannot start a thread to load %s", m->name);
-    m->h->n_loaders++;
-    return 0;
+    mem_free(m->path);
+    mem_free(m);
 }
 
 /* ---- asking for a model ---- */
@@ -187,7 +130,7 @@ static struct hearth_model *find(struct hearth *h, const char *path) /* under lo
     return NULL;
 }
 
-static void touch(struct hearth_model *m) /* under lock */
+void models_touch(struct hearth_model *m)
 {
     m->used = ++m->h->uses;
     m->used_unix = clock_unix();
@@ -204,10 +147,12 @@ static struct hearth_model *begin_load(struct hearth *h, const struct wanted *w,
     }
     m->h = h;
     snprintf(m->name, sizeof m->name, "%s", w->name);
-    m->begin_s = clock_s();
+    m->asked_s = clock_s();
+    m->ticket = ++h->tickets;
+    m->keep = h->keep;
     m->waiters = 1; /* the caller: a load without waiters gives up */
-    touch(m);
-    if (start_loader(m, e) < 0) {
+    models_touch(m);
+    if (load_start(m, e) < 0) {
         mem_free(m->path);
         mem_free(m);
         return NULL;
@@ -217,33 +162,43 @@ static struct hearth_model *begin_load(struct hearth *h, const struct wanted *w,
     return m;
 }
 
-static void wait_changed(struct hearth *h) /* under lock; at most 50 ms, so that progress flows */
+/* Under lock, dropped around the caller's callback; non-zero when the caller gives up. */
+static int tell_progress(struct hearth *h, const struct wanted *w, uint64_t done, uint64_t total)
 {
-    uint64_t ns = clock_ns() + 50000000u;
-    struct timespec until = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
-    pthread_cond_timedwait(&h->changed, &h->lock, &until);
+    if (!w->progress)
+        return 0;
+    pthread_mutex_unlock(&h->lock);
+    int stop = w->progress(w->arg, done, total);
+    pthread_mutex_lock(&h->lock);
+    return stop;
 }
 
-/* Under lock (dropped around the caller's callback): sees the load of m to its end. m->waiters counts this caller. */
+static int given_up(const struct wanted *w, struct err *e)
+{
+    return err_set(e, ERR_CANCELLED, "loading %s was given up", w->name);
+}
+
+static void pin(struct hearth_model *m) /* under lock */
+{
+    m->refs++;
+    models_touch(m);
+}
+
+/* Under lock: sees the load of m to its end. m->waiters counts this caller. */
 static int await_load(struct hearth_model *m, const struct wanted *w, struct err *e)
 {
     struct hearth *h = m->h;
     int rc = 0;
-    while (m->state == MODEL_LOADING && rc == 0) {
+    while ((m->state == MODEL_WAITING || m->state == MODEL_LOADING) && rc == 0) {
         uint64_t done = m->done, total = m->total;
-        wait_changed(h);
-        if (w->progress) {
-            pthread_mutex_unlock(&h->lock);
-            if (w->progress(w->arg, done, total))
-                rc = err_set(e, ERR_CANCELLED, "loading %s was given up", w->name);
-            pthread_mutex_lock(&h->lock);
-        }
+        models_wait(h, 20);
+        if (tell_progress(h, w, done, total))
+            rc = given_up(w, e);
     }
-    m->waiters--;
-    if (m->state == MODEL_READY && rc == 0) {
-        m->refs++;
-        touch(m);
-    }
+    if (--m->waiters == 0) /* the loader looks whether anybody is left */
+        pthread_cond_broadcast(&h->changed);
+    if (m->state == MODEL_READY && rc == 0)
+        pin(m);
     if (m->state == MODEL_FAILED) {
         if (rc == 0) {
             rc = m->err.code;
@@ -258,38 +213,33 @@ static int await_load(struct hearth_model *m, const struct wanted *w, struct err
     return rc;
 }
 
+/* Under lock. */
 static int get(struct hearth *h, const struct wanted *w, struct hearth_model **out, struct err *e)
 {
-    pthread_mutex_lock(&h->lock);
     for (;;) {
         struct hearth_model *m = find(h, w->path);
         if (m && m->state == MODEL_READY) {
-            m->refs++;
-            touch(m);
+            pin(m);
             *out = m;
-            break;
+            return 0;
         }
-        if (m && (m->state == MODEL_UNLOADING || m->waiters == 0)) { /* leaving, or a load that was given up */
-            wait_changed(h);
+        if (m && (m->state == MODEL_DRAINING || m->state == MODEL_UNLOADING || m->waiters == 0)) {
+            models_wait(h, 20); /* leaving, or a load that was given up */
+            if (tell_progress(h, w, 0, 0))
+                return given_up(w, e);
             continue;
         }
         if (m)
             m->waiters++;
-        else if (h->closing || !(m = begin_load(h, w, e))) {
-            int rc = h->closing ? err_set(e, ERR_CANCELLED, "closing") : ERR_NOMEM;
-            pthread_mutex_unlock(&h->lock);
-            return rc;
-        }
+        else if (h->closing)
+            return err_set(e, ERR_CANCELLED, "closing");
+        else if (!(m = begin_load(h, w, e)))
+            return ERR_NOMEM;
         int rc = await_load(m, w, e);
-        if (rc < 0) {
-            pthread_mutex_unlock(&h->lock);
-            return rc;
-        }
-        *out = m;
-        break;
+        if (rc == 0)
+            *out = m;
+        return rc;
     }
-    pthread_mutex_unlock(&h->lock);
-    return 0;
 }
 
 int hearth_model_get(struct hearth *h, const char *name, hearth_progress progress, void *arg, struct hearth_model **out,
@@ -297,20 +247,55 @@ int hearth_model_get(struct hearth *h, const char *name, hearth_progress progres
 {
     struct wanted w = {.progress = progress, .arg = arg};
     int rc = models_resolve(h, name, &w, e);
-    if (rc == 0)
+    if (rc == 0) {
+        pthread_mutex_lock(&h->lock);
         rc = get(h, &w, out, e);
+        pthread_mutex_unlock(&h->lock);
+    }
     mem_free(w.path);
     return rc;
+}
+
+bool hearth_model_try(struct hearth *h, const char *name, struct hearth_model **out)
+{
+    *out = NULL;
+    pthread_mutex_lock(&h->lock);
+    for (struct hearth_model *m = h->models; m && !*out; m = m->next)
+        if (m->state == MODEL_READY && (strcmp(m->name, name) == 0 || strcmp(m->path, name) == 0)) {
+            pin(m);
+            *out = m;
+        }
+    pthread_mutex_unlock(&h->lock);
+    return *out != NULL;
+}
+
+void hearth_model_ref(struct hearth_model *m)
+{
+    pthread_mutex_lock(&m->h->lock);
+    pin(m);
+    pthread_mutex_unlock(&m->h->lock);
+}
+
+void hearth_model_keep(struct hearth_model *m, int keep)
+{
+    pthread_mutex_lock(&m->h->lock);
+    if (keep != HEARTH_KEEP_DEFAULT)
+        m->keep = keep;
+    pthread_mutex_unlock(&m->h->lock);
 }
 
 void hearth_model_unref(struct hearth_model *m)
 {
     if (!m)
         return;
-    pthread_mutex_lock(&m->h->lock);
-    m->refs--;
-    touch(m);
-    pthread_mutex_unlock(&m->h->lock);
+    struct hearth *h = m->h;
+    pthread_mutex_lock(&h->lock);
+    models_touch(m);
+    if (--m->refs == 0) { /* who waits for its memory looks again, and the monitor whether it is to leave */
+        pthread_cond_broadcast(&h->changed);
+        pthread_cond_signal(&h->tick);
+    }
+    pthread_mutex_unlock(&h->lock);
 }
 
 int hearth_model_unload(struct hearth *h, const char *name, struct err *e)
@@ -326,8 +311,8 @@ int hearth_model_unload(struct hearth *h, const char *name, struct err *e)
     int rc = 0;
     if (!m)
         rc = err_set(e, ERR_NOTFOUND, "%s is not loaded", name);
-    else if (m->state != MODEL_READY)
-        rc = err_set(e, ERR_BUSY, "%s is %s", name, m->state == MODEL_LOADING ? "loading" : "leaving already");
+    else if (m->state != MODEL_READY && m->state != MODEL_DRAINING)
+        rc = err_set(e, ERR_BUSY, "%s is %s", name, m->state == MODEL_UNLOADING ? "leaving already" : "loading");
     else if (m->refs || m->waiters)
         rc = err_set(e, ERR_BUSY, "%s is in use by %d request%s", name, m->refs + m->waiters,
                      m->refs + m->waiters == 1 ? "" : "s");
@@ -335,7 +320,7 @@ int hearth_model_unload(struct hearth *h, const char *name, struct err *e)
         m->state = MODEL_UNLOADING;
     pthread_mutex_unlock(&h->lock);
     if (rc == 0)
-        unload(h, m);
+        models_unload(m);
     mem_free(w.path);
     return rc;
 }
@@ -344,14 +329,20 @@ int hearth_model_unload(struct hearth *h, const char *name, struct err *e)
 
 static void describe(const struct hearth_model *m, struct hearth_model_status *s) /* under lock */
 {
-    static const char *const state[] = {"loading", "ready", "unloading", "failed"};
+    static const char *const state[] = {"loading", "loading", "ready", "unloading", "unloading", "failed"};
+    bool loads = m->state == MODEL_WAITING || m->state == MODEL_LOADING;
     *s = (struct hearth_model_status){.last_used = m->used_unix};
     snprintf(s->name, sizeof s->name, "%s", m->name);
     snprintf(s->state, sizeof s->state, "%s", state[m->state]);
-    s->load_s = m->state == MODEL_LOADING ? clock_s() - m->begin_s : m->load_s;
-    s->progress = m->state == MODEL_LOADING ? (m->total ? (double)m->done / (double)m->total : 0) : 1;
-    if (m->state != MODEL_READY)
+    s->load_s = loads ? clock_s() - m->asked_s : m->load_s;
+    s->progress = loads ? (m->total ? (double)m->done / (double)m->total : 0) : 1;
+    s->waiting = m->state == MODEL_WAITING;
+    s->keep = m->keep;
+    if (m->state != MODEL_READY && m->state != MODEL_DRAINING)
         return;
+    struct residency_row row = {.bytes = bytes_of(m), .reload_s = m->load_s, .idle_s = clock_s() - m->used_s};
+    s->users = m->refs;
+    s->value = residency_value(&row);
     const struct model_info *info = engine_model_info(m->em);
     snprintf(s->family, sizeof s->family, "%s", info->family);
     snprintf(s->quant, sizeof s->quant, "%s", info->quant);

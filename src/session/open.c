@@ -26,7 +26,20 @@ static int open_parts(struct hearth *h, const struct hearth_opts *o, struct err 
     /* what is resident now, less what the ledger already knows, and a little for the heap to grow */
     enum { HEAP = 2 << 20 };
     size_t rss = cpu_rss(), known = ledger_used(h->ledger);
-    return ledger_reserve(h->program, (rss > known ? rss - known : 0) + HEAP, e);
+    rc = ledger_reserve(h->program, (rss > known ? rss - known : 0) + HEAP, e);
+    return rc < 0 ? rc : monitor_start(h, e);
+}
+
+static int copy_opts(struct hearth *h, const struct hearth_opts *o, struct err *e)
+{
+    enum { LOAD_TIMEOUT_S = 120 };
+    h->precise = o->precise;
+    h->keep = o->keep_alive ? o->keep_alive : HEARTH_KEEP_FOREVER;
+    h->load_timeout_s = o->load_timeout_s > 0 ? o->load_timeout_s : LOAD_TIMEOUT_S;
+    if ((o->proc_dir && !(h->proc = mem_strdup(o->proc_dir))) ||
+        (o->group_dir && !(h->group = mem_strdup(o->group_dir))))
+        return err_set(e, ERR_NOMEM, "no memory to start");
+    return 0;
 }
 
 /* "q8_0", or "MODEL=q8_0". */
@@ -68,14 +81,16 @@ int hearth_open(struct hearth **out, const struct hearth_opts *o, struct err *e)
     struct hearth *h = mem_calloc(1, sizeof *h);
     if (!h)
         return err_set(e, ERR_NOMEM, "no memory to start");
-    h->precise = o->precise;
     pthread_mutex_init(&h->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&h->changed, &attr);
+    pthread_cond_init(&h->tick, &attr);
     pthread_condattr_destroy(&attr);
-    int rc = open_kv(h, o, e);
+    int rc = copy_opts(h, o, e);
+    if (rc == 0)
+        rc = open_kv(h, o, e);
     if (rc == 0)
         rc = open_parts(h, o, e);
     if (rc < 0) {
@@ -92,11 +107,14 @@ void hearth_close(struct hearth *h)
         return;
     pthread_mutex_lock(&h->lock);
     h->closing = true; /* loads that run see it and give up */
+    pthread_cond_broadcast(&h->changed);
+    pthread_cond_signal(&h->tick);
     while (h->n_loaders)
         pthread_cond_wait(&h->changed, &h->lock);
+    pthread_mutex_unlock(&h->lock);
+    monitor_stop(h);
     struct hearth_model *m = h->models;
     h->models = NULL;
-    pthread_mutex_unlock(&h->lock);
     while (m) {
         struct hearth_model *next = m->next;
         models_drop(m);
@@ -107,6 +125,9 @@ void hearth_close(struct hearth *h)
     ledger_owner_free(h->program);
     ledger_free(h->ledger);
     pthread_cond_destroy(&h->changed);
+    pthread_cond_destroy(&h->tick);
+    mem_free(h->proc);
+    mem_free(h->group);
     pthread_mutex_destroy(&h->lock);
     mem_free(h->kv);
     mem_free(h);

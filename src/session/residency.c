@@ -19,6 +19,13 @@ bool residency_settled(const struct residency_row *r)
     return r->ready_s >= residency_stay_s(r->reload_s);
 }
 
+double residency_due_s(const struct residency_row *r)
+{
+    if (r->pinned || r->keep_s < 0)
+        return -1;
+    return r->keep_s > r->idle_s ? r->keep_s - r->idle_s : 0;
+}
+
 static bool may_go(const struct residency_row *r, bool at_once)
 {
     return !r->pinned && (at_once || residency_settled(r));

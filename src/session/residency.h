@@ -15,12 +15,15 @@ struct residency_row {
     double reload_s; /* as its load was measured */
     double idle_s;   /* since its last use */
     double ready_s;  /* since it became ready */
+    double keep_s;   /* how long it stays when nobody uses it; negative: for ever */
     bool pinned;
     bool picked; /* out */
 };
 double residency_value(const struct residency_row *r);
 bool residency_settled(const struct residency_row *r); /* stayed as long as it must */
 double residency_stay_s(double reload_s);              /* how long that is */
+/* Seconds until it goes because nobody used it for keep_s; 0: now; negative: never. */
+double residency_due_s(const struct residency_row *r);
 /* Picks who goes so that at least `need` bytes come free; returns the bytes of the picked, which may be less than need: then all who
  * may go are picked. at_once: also those that have not settled. */
 size_t residency_pick(struct residency_row *rows, size_t n, size_t need, bool at_once);

@@ -27,26 +27,35 @@ struct hearth {
     struct hearth_kv *kv; /* [n_kv] */
     size_t n_kv;
     pthread_mutex_t lock;
-    pthread_cond_t changed;      /* a model's state or a loader's end */
+    pthread_cond_t changed; /* a model's state or a loader's end */
+    pthread_cond_t tick;    /* the monitor looks before its time */
+    pthread_t monitor;
+    bool monitor_runs;
+    char *proc, *group;       /* NULL: the system's */
+    struct pressure pressure; /* under lock */
+    int keep;                 /* what models get that nobody said otherwise of: enum hearth_keep or seconds */
+    double load_timeout_s;
+    uint64_t tickets, evicted;   /* under lock: loads asked for; models that had to go */
     struct hearth_model *models; /* under lock */
     uint64_t uses;               /* under lock: counts up, orders models by last use */
     int n_loaders;               /* under lock */
     bool closing;                /* under lock */
 };
 
-enum model_state { MODEL_LOADING, MODEL_READY, MODEL_UNLOADING, MODEL_FAILED };
+enum model_state { MODEL_WAITING, MODEL_LOADING, MODEL_READY, MODEL_DRAINING, MODEL_UNLOADING, MODEL_FAILED };
 
 struct hearth_model {
     struct hearth *h;
-    struct hearth_model *next; /* under lock, as are the next eight */
+    struct hearth_model *next; /* under lock, as are all up to path */
     enum model_state state;
     int refs, waiters; /* users; callers that wait for the load */
     uint64_t used;
     int64_t used_unix;
-    uint64_t done, total; /* bytes of the load */
-    double begin_s, load_s, ready_s,
-        used_s;     /* clock_s of its begin, how long it took, clock_s of READY and of the last use */
-    struct err err; /* why the load failed */
+    uint64_t done, total;                    /* bytes of the load */
+    double asked_s, load_s, ready_s, used_s; /* clock_s; load_s: how long the load itself took */
+    uint64_t ticket, drained_for;            /* order among loads; for whose it drains */
+    int keep;                                /* enum hearth_keep or seconds */
+    struct err err;                          /* why the load failed */
     char name[96];
     char *path;
 
@@ -63,10 +72,25 @@ struct hearth_model {
 
 /* open.c: model_kv_flag's value for a model of this name; 0: nothing was asked. */
 unsigned open_kv_of(const struct hearth *h, const char *model);
-/* models.c: makes the least valuable idle model leave (residency.h); false: there is none. Not under lock. */
-bool models_evict_one(struct hearth *h);
-void models_drop(struct hearth_model *m); /* frees what the loader built, and m */
-struct wanted {                           /* who is asked for: name and path, and the caller's progress */
+/* models.c. Not under lock: models_evict, models_unload, models_drain, models_drop; under lock: the others. */
+enum models_evict {
+    MODELS_SETTLED,
+    MODELS_NOW
+}; /* settled: only those that stayed as long as they must, and none in vain */
+/* Makes idle models leave, so that `need` bytes come free (residency.h); returns the bytes of those that left. */
+size_t models_evict(struct hearth *h, const char *asked, size_t need, enum models_evict how);
+void models_unload(struct hearth_model *m); /* m is UNLOADING: gives its memory back, then takes it off the list */
+void models_drain(struct hearth_model *m);  /* frees what the loader built */
+void models_drop(struct hearth_model *m);   /* the same, and m */
+void models_unlist(struct hearth *h, const struct hearth_model *m);
+void models_touch(struct hearth_model *m);
+void models_wait(struct hearth *h, int ms); /* for a change, at most so long */
+/* load.c: starts the thread of a model that was just put on the list */
+int load_start(struct hearth_model *m, struct err *e);
+/* monitor.c: pressure and keep-alive, on a thread of its own */
+int monitor_start(struct hearth *h, struct err *e);
+void monitor_stop(struct hearth *h);
+struct wanted { /* who is asked for: name and path, and the caller's progress */
     char name[96];
     char *path; /* mem_free */
     hearth_progress progress;

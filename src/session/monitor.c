@@ -1,0 +1,115 @@
+/* monitor: the thread that looks after memory while nobody asks: it reads the machine's pressure, moves the ledger's limit, and when
+ * more is held than the limit allows, gives back what is cached, then idle models, least valuable first. Models whose keep-alive
+ * has run out leave by it, too. It looks four times a second, and every 20 ms when memory is getting short. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "session/state.h"
+#include <time.h>
+
+enum { CALM_MS = 250, NEAR_MS = 20 };
+
+/* Back under the limit as far as that goes without touching who works. */
+static void shed(struct hearth *h, size_t limit)
+{
+    size_t used = ledger_used(h->ledger);
+    if (used <= limit)
+        return;
+    engine_trim(h->engine, used - limit);
+    used = ledger_used(h->ledger);
+    if (used > limit && models_evict(h, NULL, used - limit, MODELS_NOW))
+        log_line(LOG_WARNING, "the machine is short of memory: idle models left, to stay below %zu MiB", limit >> 20);
+}
+
+/* Returns whether one should look again soon. */
+static bool watch_memory(struct hearth *h)
+{
+    struct pressure_reading r;
+    const struct pressure_paths paths = {h->proc, h->group};
+    if (pressure_read(&paths, &r, NULL) < 0)
+        return false;
+    pthread_mutex_lock(&h->lock);
+    size_t limit = pressure_step(&h->pressure, &r, ledger_ceiling(h->ledger), ledger_used(h->ledger), clock_s());
+    bool pressed = h->pressure.level != PRESSURE_NONE;
+    pthread_mutex_unlock(&h->lock);
+    if (pressed)
+        shed(h, limit);
+    engine_limit(h->engine, limit);
+    return pressed || pressure_near(&r);
+}
+
+/* Unloads one who is due; returns seconds until the next will be (0: look again), or a negative number. */
+static double let_go(struct hearth *h)
+{
+    struct residency_row rows[MODELS_MAX];
+    struct hearth_model *of[MODELS_MAX], *due = NULL;
+    double next = -1;
+    pthread_mutex_lock(&h->lock);
+    size_t n = models_rows(h, NULL, rows, of);
+    for (size_t i = 0; i < n; i++) {
+        double s = residency_due_s(&rows[i]);
+        if (s == 0 && !due) {
+            due = of[i];
+            due->state = MODEL_UNLOADING;
+        } else if (s >= 0 && (next < 0 || s < next)) {
+            next = s;
+        }
+    }
+    pthread_mutex_unlock(&h->lock);
+    if (due)
+        models_unload(due);
+    return due ? 0 : next;
+}
+
+/* Until the time or the next news; false: closing. */
+static bool rest(struct hearth *h, double seconds)
+{
+    uint64_t ns = clock_ns() + (uint64_t)(seconds * 1e9);
+    struct timespec until = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+    pthread_mutex_lock(&h->lock);
+    if (!h->closing && seconds > 0)
+        pthread_cond_timedwait(&h->tick, &h->lock, &until);
+    bool on = !h->closing;
+    pthread_mutex_unlock(&h->lock);
+    return on;
+}
+
+static void *monitor_main(void *arg)
+{
+    struct hearth *h = arg;
+    double pause, due;
+    do {
+        pause = (watch_memory(h) ? NEAR_MS : CALM_MS) / 1e3;
+        due = let_go(h);
+    } while (rest(h, due >= 0 && due < pause ? due : pause));
+    return NULL;
+}
+
+int monitor_start(struct hearth *h, struct err *e)
+{
+    if (pthread_create(&h->monitor, NULL, monitor_main, h) != 0)
+        return err_set(e, ERR_IO, "cannot start a thread to watch the memory");
+    h->monitor_runs = true;
+    return 0;
+}
+
+void monitor_stop(struct hearth *h)
+{
+    if (h->monitor_runs)
+        pthread_join(h->monitor, NULL);
+    h->monitor_runs = false;
+}
+
+void hearth_pressure(struct hearth *h, struct hearth_pressure *out)
+{
+    pthread_mutex_lock(&h->lock);
+    const struct pressure *p = &h->pressure;
+    *out = (struct hearth_pressure){.level = pressure_name(p->level),
+                                    .some10 = p->last.some10,
+                                    .full10 = p->last.full10,
+                                    .machine_left = p->last.left,
+                                    .group_left = p->last.group_left,
+                                    .evicted = h->evicted};
+    pthread_mutex_unlock(&h->lock);
+    out->ceiling = ledger_ceiling(h->ledger);
+    out->limit = ledger_limit(h->ledger);
+}
