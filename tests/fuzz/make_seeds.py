@@ -59,6 +59,9 @@ def seeds():
     yield "dims_0", replaced(ok, struct.pack("<IQ", 1, 32), struct.pack("<IQ", 0, 32))
     yield "dims_overflow", replaced(ok, struct.pack("<IQQ", 2, 32, 4), struct.pack("<IQQ", 2, 2**62, 4))
     yield "type_q3_k", replaced(ok, struct.pack("<QQI", 32, 4, 8), struct.pack("<QQI", 32, 4, 11))
+    g = Gguf()
+    g.tensor("t", (96, 2), "NVFP4", bytes(108))
+    yield "row_nvfp4", g.bytes()
     for name, offset in (("offset_odd", 1), ("offset_huge", 2**64 - 32)):
         g = Gguf()
         g.tensor("t", (4,), "F32", bytes(16), offset)

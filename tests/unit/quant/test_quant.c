@@ -155,6 +155,57 @@ static void e8m0_all_values(void)
     CHECK(isnan(e8m0_to_f32(255)));
 }
 
+/* Scales that are no number, or at the end of the range, mean what GGUF's own reader takes them for. */
+static void fp4_odd_scales(void)
+{
+    unsigned char mx[17] = {0}, nv[36] = {0};
+    float y[64];
+    static const struct {
+        unsigned char scale;
+        float one; /* what the code of 1 is then */
+    } mxfp4[] = {{0, 0x1p-127f}, {1, 0x1p-126f}, {127, 1}, {254, 0x1p127f}, {255, INFINITY}},
+      nvfp4[] = {{0x00, 0}, {0x01, 0x1p-9f}, {0x08, 0x1p-6f}, {0x38, 1},  {0x7e, 448},
+                 {0x7f, 0}, {0x80, 0},       {0xb8, 1},       {0xff, 480}};
+    memset(mx + 1, 0x22, 16); /* 2 is the code of 1 */
+    memset(nv + 4, 0x22, 32);
+    for (size_t i = 0; i < sizeof mxfp4 / sizeof *mxfp4; i++) {
+        mx[0] = mxfp4[i].scale;
+        dtype_info(DT_MXFP4)->decode(y, mx, 32);
+        CHECK(y[0] == mxfp4[i].one && y[31] == mxfp4[i].one);
+    }
+    for (size_t i = 0; i < sizeof nvfp4 / sizeof *nvfp4; i++) {
+        nv[2] = nvfp4[i].scale;
+        dtype_info(DT_NVFP4)->decode(y, nv, 64);
+        CHECK(y[0] == 0.0f && y[31] == 0.0f && y[32] == nvfp4[i].one && y[47] == nvfp4[i].one && y[48] == 0.0f);
+    }
+}
+
+/* What was decoded is encoded without loss: all codes under all ordinary scales. */
+static void fp4_fixed_points(void)
+{
+    float y[64], z[64];
+    unsigned char mx[17], nv[36];
+    for (int s = 2; s < 253; s++) {
+        for (int j = 0; j < 16; j++)
+            mx[1 + j] = (unsigned char)(j | (15 - j) << 4);
+        mx[0] = (unsigned char)s;
+        dtype_info(DT_MXFP4)->decode(y, mx, 32);
+        dtype_info(DT_MXFP4)->encode(mx, y, 32);
+        dtype_info(DT_MXFP4)->decode(z, mx, 32);
+        CHECK(memcmp(y, z, 32 * sizeof *y) == 0);
+    }
+    for (int s = 1; s < 127; s++) {
+        for (int j = 0; j < 32; j++)
+            nv[4 + j] = (unsigned char)(j % 8 | (15 - j % 8) << 4);
+        memset(nv, s, 4);
+        dtype_info(DT_NVFP4)->decode(y, nv, 64);
+        dtype_info(DT_NVFP4)->encode(nv, y, 64);
+        CHECK_INT(nv[0], s);
+        dtype_info(DT_NVFP4)->decode(z, nv, 64);
+        CHECK(memcmp(y, z, 64 * sizeof *y) == 0);
+    }
+}
+
 static void table_is_complete(void)
 {
     for (int t = 0; t < DT_COUNT; t++) {
@@ -181,6 +232,11 @@ static void row_bytes_refuse_nonsense(void)
     CHECK_INT(dtype_row_bytes(DT_Q4_K, 1536, &n, &e), 0);
     CHECK_INT(n, 864);
     CHECK_INT(dtype_row_bytes(DT_Q4_K, 1500, &n, &e), ERR_FORMAT);
+    CHECK_INT(dtype_row_bytes(DT_NVFP4, 192, &n, &e), 0);
+    CHECK_INT(n, 108);
+    CHECK_INT(dtype_row_bytes(DT_NVFP4, 96, &n, &e), ERR_FORMAT);
+    CHECK_STR(e.msg, "a row of 96 elements is no multiple of NVFP4's block of 64");
+    CHECK_INT(dtype_row_bytes(DT_MXFP4, 48, &n, &e), ERR_FORMAT);
     CHECK_INT(dtype_row_bytes(DT_F32, UINT64_MAX / 2, &n, &e), ERR_FORMAT);
     CHECK_INT(dtype_row_bytes(DT_Q8_0, UINT64_MAX - 31, &n, &e), ERR_FORMAT);
     CHECK_INT(dtype_row_bytes(DT_F32, 0, &n, &e), 0);
@@ -244,6 +300,8 @@ int main(void)
     RUN(e4m3_is_nearest);
     RUN(e2m1_all_ties);
     RUN(e8m0_all_values);
+    RUN(fp4_odd_scales);
+    RUN(fp4_fixed_points);
     RUN(table_is_complete);
     RUN(row_bytes_refuse_nonsense);
     RUN(encode_is_close);
