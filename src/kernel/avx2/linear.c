@@ -8,18 +8,24 @@
  *     8 bits: codes are signed, so |code| (up to 128) meets sign(code) * x: 2 * 128 * 127 = 32512, no addition in int16
  * vpmaddwd by ones then widens to int32.
  *
- * Several tokens: issue slots are the limit, so activations are spread over the lanes once per call and batch of groups, into a
- * panel that stays in L1, and then enter vpmaddubsw, vpaddd and fma as memory operands: 22 instructions for 8 rows x 32 k where
- * broadcasting each quad anew takes 31. A block is unpacked into eight registers and meets every token of the panel; the
- * accumulators of the batch wait in the scratch. One token: a stream over the weights, broadcasting. */
+ * 5 and 6 bits need no more steps than 4: int16 sums may wrap on the way, and the zero point is taken off in the same arithmetic,
+ * -zero * (sum of the activations that met this int16); what is left is at most 16 * 16 * 127 (5 bits) or 8 * 32 * 127 (half a block
+ * of 6 bits) = 32512, so it is exact after all.
+ *
+ * Many tokens: issue slots are the limit, so activations are spread over the lanes once per call and batch of groups, into a panel
+ * that stays in L1, and then enter vpmaddubsw, vpaddd and fma as memory operands: 22 instructions for 8 rows x 32 k where
+ * broadcasting each quad anew takes 31. A block is unpacked into eight registers and meets every token of the panel; the accumulators
+ * of the batch wait in the scratch. 15-bit activations and 8-bit codes, which vpmaddubsw would take two planes or vpsignb for, are
+ * multiplied as pairs of int16 by vpmaddwd: 16 of them and 15 additions for 8 rows x 32 k, at every width and format.
+ * Few tokens: a stream over the weights, broadcasting; the float sums in L1, or in registers for one token. */
 #include "kernel/avx2/avx2.h"
 #include <immintrin.h>
 #include <string.h>
 
-enum { CHUNK = 4, BATCH = 32, ENTRY = 256 + 96, ENTRY_WIDE = 512 + 96, PANEL_ENTRIES = 64 };
+enum { CHUNK = 2, BATCH = 32, ENTRY = 256 + 96, ENTRY_PAIRS = 512 + 64, PANEL_TOK = 32 };
 
-/* One token's share of one block in the panel: quads over 8 lanes (hi, then lo when wide), then three vectors of equal lanes: dx,
- * and what the format adds: xs, or what the zero point subtracts. */
+/* One token's share of one block. In a panel: quads over 8 lanes, then three vectors: dx, and what the format adds: xs, or what the
+ * zero point subtracts. */
 struct entry256 {
     const int8_t *hi, *lo;
     const float *dx, *xs;
@@ -155,6 +161,12 @@ AVX2_INLINE __m256i pair(const struct half256 *w, const int8_t *x, int j, bool p
     return _mm256_maddubs_epi16(w->q[j], quads(x, j, panel));
 }
 
+AVX2_INLINE __m256i quarter(const struct half256 *w, const int8_t *x, int j, bool panel) /* four quads, in int16 */
+{
+    return _mm256_add_epi16(_mm256_add_epi16(pair(w, x, j, panel), pair(w, x, j + 1, panel)),
+                            _mm256_add_epi16(pair(w, x, j + 2, panel), pair(w, x, j + 3, panel)));
+}
+
 /* sum of code * x over half h of a Q6_K block, one plane of activations. */
 AVX2_INLINE __m256i half_sum(const struct half256 *w, const int8_t *x, int h, bool panel)
 {
@@ -162,12 +174,6 @@ AVX2_INLINE __m256i half_sum(const struct half256 *w, const int8_t *x, int h, bo
     __m256i a = _mm256_add_epi16(pair(w, x, 4 * h, panel), pair(w, x, 4 * h + 1, panel));
     __m256i b = _mm256_add_epi16(pair(w, x, 4 * h + 2, panel), pair(w, x, 4 * h + 3, panel));
     return _mm256_add_epi32(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones));
-}
-
-AVX2_INLINE __m256i quarter(const struct half256 *w, const int8_t *x, int j, bool panel) /* four quads, in int16 */
-{
-    return _mm256_add_epi16(_mm256_add_epi16(pair(w, x, j, panel), pair(w, x, j + 1, panel)),
-                            _mm256_add_epi16(pair(w, x, j + 2, panel), pair(w, x, j + 3, panel)));
 }
 
 /* sum of code * x over the block, one plane of activations. */
@@ -201,6 +207,10 @@ AVX2_INLINE __m256 f_lanes(const float *v, bool panel)
 /* (float) of the exact sum of half h of a Q6_K block, zero point taken off. */
 AVX2_INLINE __m256 half_total(const struct half256 *w, const struct entry256 *e, int h, bool wide, bool panel)
 {
+    if (panel) {
+        __m256i p = _mm256_add_epi16(quarter(w, e->hi, 4 * h, true), z_lanes(h ? e->z1 : e->z0, true));
+        return _mm256_cvtepi32_ps(_mm256_madd_epi16(p, _mm256_set1_epi16(1)));
+    }
     __m256i s = half_sum(w, e->hi, h, panel);
     if (wide)
         s = _mm256_add_epi32(_mm256_slli_epi32(s, 7), half_sum(w, e->lo, h, panel));
@@ -210,12 +220,17 @@ AVX2_INLINE __m256 half_total(const struct half256 *w, const struct entry256 *e,
 AVX2_INLINE __m256 total(const struct half256 *w, const struct entry256 *e, const struct kernel_format *f, bool wide,
                          bool panel)
 {
+    if (panel && f->zero == 16) {
+        __m256i p = _mm256_add_epi16(quarter(w, e->hi, 0, true), quarter(w, e->hi, 4, true));
+        p = _mm256_add_epi16(p, z_lanes(e->z0, true));
+        return _mm256_cvtepi32_ps(_mm256_madd_epi16(p, _mm256_set1_epi16(1)));
+    }
     __m256i s = plane_sum(w, e->hi, f->bits, panel);
     if (wide)
         s = _mm256_add_epi32(_mm256_slli_epi32(s, 7), plane_sum(w, e->lo, f->bits, panel));
     if (f->zero == 8 || f->zero == 16) {
         __m256i z = z_lanes(e->z0, panel);
-        s = _mm256_add_epi32(s, f->zero == 16 && !panel ? _mm256_slli_epi32(z, 1) : z);
+        s = _mm256_add_epi32(s, f->zero == 16 ? _mm256_slli_epi32(z, 1) : z);
     }
     return _mm256_cvtepi32_ps(s);
 }
@@ -249,50 +264,161 @@ AVX2_INLINE void store_rows(const struct linear_args *a, size_t g, size_t t, con
         y[r] = bias ? acc[r] * factor + bias[r] : acc[r] * factor;
 }
 
-AVX2_INLINE struct entry256 panel_entry(const uint8_t *p, bool wide)
+/* ---- several tokens: panels of activations spread over the lanes ---- */
+
+/* Of quads, or of pairs of int16. */
+AVX2_INLINE size_t entry_bytes(bool pairs)
 {
-    const uint8_t *rest = p + (wide ? 512 : 256);
+    return pairs ? ENTRY_PAIRS : ENTRY;
+}
+
+AVX2_INLINE struct entry256 panel_entry(const uint8_t *p)
+{
+    const uint8_t *rest = p + 256;
     return (struct entry256){(const int8_t *)p,
-                             (const int8_t *)p + 256,
+                             NULL,
                              (const float *)(const void *)rest,
                              (const float *)(const void *)(rest + 32),
                              (const int32_t *)(const void *)(rest + 32),
                              (const int32_t *)(const void *)(rest + 64)};
 }
 
-AVX2_INLINE void spread_quads(uint8_t *to, const int8_t *x)
+/* What the zero point subtracts from the two int16 that collect quads (of 32 k: the lower and the upper 16 in one 128-bit lane each). */
+AVX2_INLINE __m256i zero_pairs(const int8_t *x, int zero)
+{
+    __m256i p = _mm256_maddubs_epi16(_mm256_set1_epi8((char)zero), load256((const uint8_t *)x));
+    p = _mm256_add_epi16(p, _mm256_shuffle_epi32(p, 0x4E));
+    p = _mm256_add_epi16(p, _mm256_shuffle_epi32(p, 0xB1));
+    return _mm256_sub_epi16(_mm256_setzero_si256(), p);
+}
+
+AVX2_INLINE void put256(uint8_t *to, __m256i v)
+{
+    _mm256_store_si256((__m256i *)(void *)to, v);
+}
+
+AVX2_INLINE void spread_quads(uint8_t *to, const struct act_block *x, size_t i, const struct kernel_format *f)
 {
     for (int j = 0; j < 8; j++)
-        _mm256_store_si256((__m256i *)(void *)(to + 32 * j), quad(x + 4 * j));
+        put256(to + 32 * j, quad(x->hi + 32 * i + 4 * j));
+    if (f->zero == 8)
+        put256(to + 288, _mm256_set1_epi32(x->n8[i]));
+    if (f->zero == 16 || f->zero == 32) {
+        __m256i z = zero_pairs(x->hi + 32 * i, f->zero), swapped = _mm256_permute2x128_si256(z, z, 1);
+        z = f->zero == 16 ? _mm256_add_epi16(z, swapped) : z;
+        put256(to + 288, f->zero == 16 ? z : _mm256_permute2x128_si256(z, z, 0x00));
+        put256(to + 320, _mm256_permute2x128_si256(z, z, 0x11));
+    }
+}
+
+/* Quad j becomes two pairs of int16: its elements 0 and 2, 1 and 3, as codes fall apart with the least work (load_pairs). */
+AVX2_INLINE void spread_pairs(uint8_t *to, const struct act_block *x, size_t i, bool wide)
+{
+    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0, 1, 4, 5, 2, 3, 6, 7,
+                                           8, 9, 12, 13, 10, 11, 14, 15);
+    int32_t p[16];
+    for (int h = 0; h < 2; h++) {
+        const int8_t *hi = x->hi + 32 * i + 16 * h, *lo = x->lo + 32 * i + 16 * h;
+        __m256i v = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)hi));
+        if (wide)
+            v = _mm256_add_epi16(_mm256_slli_epi16(v, 7),
+                                 _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)lo)));
+        _mm256_storeu_si256((__m256i *)(void *)(p + 8 * h), _mm256_shuffle_epi8(v, order));
+    }
+    for (int j = 0; j < 16; j++)
+        put256(to + 32 * j, _mm256_set1_epi32(p[j]));
 }
 
 /* Token t of the call, block b -> its entry. */
 AVX2_INLINE void spread(uint8_t *to, const struct linear_args *a, size_t t, size_t b, const struct kernel_format *f,
-                        bool wide)
+                        bool pairs, bool wide)
 {
     const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
     struct act_block x = layout_act(tile, layout_tile_width(a->n_tok, t), b, wide);
     size_t i = t % 8;
-    spread_quads(to, x.hi + 32 * i);
-    if (wide)
-        spread_quads(to + 256, x.lo + 32 * i);
-    to += wide ? 512 : 256;
+    if (pairs)
+        spread_pairs(to, &x, i, wide);
+    else
+        spread_quads(to, &x, i, f);
+    to += pairs ? 512 : 256;
     _mm256_store_ps((float *)(void *)to, _mm256_set1_ps(x.dx[i]));
     if (f->minimum)
         _mm256_store_ps((float *)(void *)(to + 32), _mm256_set1_ps(x.xs[i]));
-    else
-        _mm256_store_si256((__m256i *)(void *)(to + 32),
-                           _mm256_set1_epi32(f->dtype == DT_Q6_K ? x.n0[i] : x.n8[i] * (f->zero / 8)));
-    if (f->dtype == DT_Q6_K)
-        _mm256_store_si256((__m256i *)(void *)(to + 64), _mm256_set1_epi32(x.n1[i]));
+}
+
+/* Half a block times the panel's n tokens, by quads. */
+AVX2_INLINE void quads_mul(float *acc, const struct half256 *w, const uint8_t *p, size_t n,
+                           const struct kernel_format *f)
+{
+    for (size_t i = 0; i < n; i++, acc += 16, p += ENTRY) {
+        struct entry256 e = panel_entry(p);
+        _mm256_store_ps(acc, step(_mm256_load_ps(acc), w, &e, f, false, true));
+    }
+}
+
+/* Quads 4h..4h+3 as signed int16, elements 0 and 2 and elements 1 and 3 of each. */
+AVX2_INLINE void load_pairs(__m256i w[8], const __m256i q[8], int h, const struct kernel_format *f)
+{
+    const __m256i zero = _mm256_set1_epi16((int16_t)f->zero), low = _mm256_set1_epi16(255);
+    for (int j = 0; j < 4; j++) {
+        __m256i v = q[4 * h + j];
+        if (f->bits == 8) { /* signed already */
+            w[2 * j] = _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8);
+            w[2 * j + 1] = _mm256_srai_epi16(v, 8);
+        } else {
+            w[2 * j] = _mm256_and_si256(v, low);
+            w[2 * j + 1] = _mm256_srli_epi16(v, 8);
+        }
+        if (f->zero && f->bits < 8) {
+            w[2 * j] = _mm256_sub_epi16(w[2 * j], zero);
+            w[2 * j + 1] = _mm256_sub_epi16(w[2 * j + 1], zero);
+        }
+    }
+}
+
+/* At most 2^15 * 128 * 32: exact. */
+AVX2_INLINE __m256i pairs_sum(const __m256i w[8], const uint8_t *p)
+{
+    __m256i a = _mm256_madd_epi16(w[0], load256(p)), b = _mm256_madd_epi16(w[1], load256(p + 32));
+    for (int j = 2; j < 8; j += 2) {
+        a = _mm256_add_epi32(a, _mm256_madd_epi16(w[j], load256(p + 32 * j)));
+        b = _mm256_add_epi32(b, _mm256_madd_epi16(w[j + 1], load256(p + 32 * j + 32)));
+    }
+    return _mm256_add_epi32(a, b);
+}
+
+/* The same by pairs of int16: eight registers hold 16 k, so the sums of the lower 16 wait. */
+AVX2_INLINE void pairs_mul(float *acc, const struct half256 *blk, const uint8_t *p, size_t n,
+                           const struct kernel_format *f)
+{
+    __m256i w[8], part[PANEL_TOK];
+    load_pairs(w, blk->q, 0, f);
+    for (size_t i = 0; i < n; i++) {
+        part[i] = pairs_sum(w, p + i * ENTRY_PAIRS);
+        if (f->dtype == DT_Q6_K)
+            part[i] = _mm256_castps_si256(_mm256_mul_ps(_mm256_cvtepi32_ps(part[i]), blk->d));
+    }
+    load_pairs(w, blk->q, 1, f);
+    for (size_t i = 0; i < n; i++, acc += 16, p += ENTRY_PAIRS) {
+        __m256i s = pairs_sum(w, p + 256);
+        __m256 v, sum = _mm256_load_ps(acc);
+        if (f->dtype == DT_Q6_K)
+            v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s), blk->m, _mm256_castsi256_ps(part[i]));
+        else
+            v = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(s, part[i])), blk->d);
+        sum = _mm256_fmadd_ps(v, _mm256_load_ps((const float *)(const void *)(p + 512)), sum);
+        if (f->minimum)
+            sum = _mm256_fmadd_ps(blk->m, _mm256_load_ps((const float *)(const void *)(p + 544)), sum);
+        _mm256_store_ps(acc, sum);
+    }
 }
 
 /* Blocks [b0, b0 + nb) of one group times the panel's n tokens. */
 AVX2_INLINE void chunk_mul(float *acc, const uint8_t *panel, const uint8_t *group, size_t b0, size_t nb, size_t n,
-                           const struct kernel_format *f, bool wide)
+                           const struct kernel_format *f, bool pairs)
 {
     struct unit256 unit;
-    for (size_t b = b0; b < b0 + nb; b++) {
+    for (size_t b = b0; b < b0 + nb; b++, panel += n * entry_bytes(pairs)) {
         const uint8_t *head = group + b / (size_t)f->blocks * layout_unit_bytes(f);
         int own = (int)(b % (size_t)f->blocks);
         if (f->blocks == 1 || b == b0)
@@ -300,12 +426,10 @@ AVX2_INLINE void chunk_mul(float *acc, const uint8_t *panel, const uint8_t *grou
         for (int h = 0; h < 16; h += 8) {
             struct half256 blk;
             load_half_block(&blk, &unit, head, own, h, f);
-            const uint8_t *p = panel + (b - b0) * n * (wide ? ENTRY_WIDE : ENTRY);
-            float *to = acc + h;
-            for (size_t i = 0; i < n; i++, to += 16, p += wide ? ENTRY_WIDE : ENTRY) {
-                struct entry256 e = panel_entry(p, wide);
-                _mm256_store_ps(to, step(_mm256_load_ps(to), &blk, &e, f, wide, true));
-            }
+            if (pairs)
+                pairs_mul(acc + h, &blk, panel, n, f);
+            else
+                quads_mul(acc + h, &blk, panel, n, f);
         }
     }
 }
@@ -314,22 +438,25 @@ AVX2_INLINE void chunk_mul(float *acc, const uint8_t *panel, const uint8_t *grou
 AVX2_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, size_t t0, size_t n,
                            const struct kernel_format *f, bool wide)
 {
+    const bool pairs = wide || f->bits == 8;
     float *acc = a->scratch;
-    uint8_t *panel = (uint8_t *)a->scratch + BATCH * 16 * 64;
+    uint8_t *panel = (uint8_t *)a->scratch + (size_t)BATCH * PANEL_TOK * 64;
     size_t blocks = a->k / 32, gb = layout_group_bytes(f, a->k);
     memset(acc, 0, ng * n * 64);
     for (size_t b = 0; b < blocks; b += CHUNK) {
         size_t nb = blocks - b < CHUNK ? blocks - b : CHUNK;
         for (size_t j = 0; j < nb; j++)
             for (size_t i = 0; i < n; i++)
-                spread(panel + (j * n + i) * (wide ? ENTRY_WIDE : ENTRY), a, t0 + i, b + j, f, wide);
+                spread(panel + (j * n + i) * entry_bytes(pairs), a, t0 + i, b + j, f, pairs, wide);
         for (size_t g = 0; g < ng; g++)
-            chunk_mul(acc + g * n * 16, panel, (const uint8_t *)a->w + (g0 + g) * gb, b, nb, n, f, wide);
+            chunk_mul(acc + g * n * 16, panel, (const uint8_t *)a->w + (g0 + g) * gb, b, nb, n, f, pairs);
     }
     for (size_t g = 0; g < ng; g++)
         for (size_t i = 0; i < n; i++)
             store_rows(a, g0 + g, t0 + i, acc + (g * n + i) * 16);
 }
+
+/* ---- few tokens: a stream over the weights ---- */
 
 /* Block b's share of its unit, `ahead` bytes later in the stream. Past the end it does no harm. */
 AVX2_INLINE void fetch(const uint8_t *w, size_t ahead, int b, const struct kernel_format *f)
@@ -339,20 +466,25 @@ AVX2_INLINE void fetch(const uint8_t *w, size_t ahead, int b, const struct kerne
         _mm_prefetch((const char *)w + ahead + (size_t)b * share + i, _MM_HINT_T0);
 }
 
-/* One token: a stream over the weights. */
+AVX2_INLINE struct entry256 act_entry(const struct act_block *x, size_t i, const struct kernel_format *f)
+{
+    return (struct entry256){
+        x->hi + 32 * i, x->lo + 32 * i, x->dx + i, x->xs + i, f->dtype == DT_Q6_K ? x->n0 + i : x->n8 + i, x->n1 + i};
+}
+
+/* One token: sums in registers. */
 AVX2_INLINE void single(const struct linear_args *a, size_t g, size_t t, const struct kernel_format *f, bool wide)
 {
     const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
     const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
-    size_t units = a->k / 32 / (size_t)f->blocks, width = layout_tile_width(a->n_tok, t), i = t % 8;
+    size_t units = a->k / 32 / (size_t)f->blocks, width = layout_tile_width(a->n_tok, t);
     __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
         struct unit256 unit;
         load_unit(&unit, w, 0, 8, f);
         for (int b = 0; b < f->blocks; b++) {
             struct act_block x = layout_act(tile, width, u * (size_t)f->blocks + (size_t)b, wide);
-            struct entry256 e = {
-                x.hi + 32 * i, x.lo + 32 * i, x.dx + i, x.xs + i, f->dtype == DT_Q6_K ? x.n0 + i : x.n8 + i, x.n1 + i};
+            struct entry256 e = act_entry(&x, t % 8, f);
             fetch(w, a->ahead, b, f);
             for (int h = 0; h < 2; h++) {
                 struct half256 blk;
@@ -368,24 +500,59 @@ AVX2_INLINE void single(const struct linear_args *a, size_t g, size_t t, const s
     store_rows(a, g, t, acc);
 }
 
+/* Tokens [t, t + n) of one tile: a block is unpacked once for all. */
+AVX2_INLINE void few(const struct linear_args *a, size_t g, size_t t, size_t n, const struct kernel_format *f,
+                     bool wide)
+{
+    const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
+    const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
+    size_t units = a->k / 32 / (size_t)f->blocks, width = layout_tile_width(a->n_tok, t);
+    float acc[8][16] __attribute__((aligned(32))) = {{0}};
+    for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
+        struct unit256 unit;
+        load_unit(&unit, w, 0, 8, f);
+        for (int b = 0; b < f->blocks; b++) {
+            struct act_block x = layout_act(tile, width, u * (size_t)f->blocks + (size_t)b, wide);
+            fetch(w, a->ahead, b, f);
+            for (int h = 0; h < 16; h += 8) {
+                struct half256 blk;
+                load_half_block(&blk, &unit, w, b, h, f);
+                for (size_t i = 0; i < n; i++) {
+                    struct entry256 e = act_entry(&x, t % 8 + i, f);
+                    _mm256_store_ps(acc[i] + h, step(_mm256_load_ps(acc[i] + h), &blk, &e, f, wide, false));
+                }
+            }
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        store_rows(a, g, t + i, acc[i]);
+}
+
 AVX2_INLINE void mul(const struct linear_args *a, const struct kernel_format *f, bool wide)
 {
-    const size_t most = PANEL_ENTRIES / CHUNK / (wide ? 2 : 1);
+    const size_t most = wide || f->bits == 8 ? PANEL_TOK / 2 : PANEL_TOK;
+    const size_t is_few = !wide ? 16 : f->bits == 8 ? 4 : 8; /* where a panel begins to pay */
     size_t groups = (a->n_rows + 15) / 16, g1 = a->g1 < groups ? a->g1 : groups;
     for (size_t t = a->t0, n; t < a->t1; t += n) {
-        n = a->t1 - t < most ? a->t1 - t : most;
-        if (n == 1)
-            for (size_t g = a->g0; g < g1; g++)
-                single(a, g, t, f, wide);
-        else
+        size_t left = a->t1 - t, room = 8 - t % 8;
+        n = left < most ? left : most;
+        if (left > is_few) {
             for (size_t g = a->g0; g < g1; g += BATCH)
                 batch_mul(a, g, g1 - g < BATCH ? g1 - g : BATCH, t, n, f, wide);
+            continue;
+        }
+        n = left < room ? left : room;
+        for (size_t g = a->g0; g < g1; g++)
+            if (n == 1)
+                single(a, g, t, f, wide);
+            else
+                few(a, g, t, n, f, wide);
     }
 }
 
 size_t avx2_linear_scratch(void)
 {
-    return BATCH * 16 * 64 + PANEL_ENTRIES * ENTRY;
+    return (size_t)BATCH * PANEL_TOK * 64 + (size_t)CHUNK * PANEL_TOK * ENTRY;
 }
 
 #define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
