@@ -30,6 +30,9 @@ struct hearth_opts {
     /* types of the caches of keys and values: "q8_0" for every model, "MODEL=q8_0" for one; NULL: f16. Copied. */
     const char *const *kv;
     size_t n_kv;
+    /* smaller models that guess ahead: "DRAFT" for every other model of its vocabulary, "MODEL=DRAFT" for one. Copied. */
+    const char *const *draft;
+    size_t n_draft;
     int spec_max;       /* guessed tokens per step: 0 as many as pay, -1 none */
     int keep_alive;     /* of models nobody says otherwise of: seconds, or HEARTH_KEEP_*; the default is for ever */
     int load_timeout_s; /* how long a load may wait for memory that others hold; 0: 120 */

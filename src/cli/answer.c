@@ -52,6 +52,8 @@ static int open_local(struct answer_source *s, const struct answer_where *w, con
                             .precise = w->precise,
                             .kv = w->kv,
                             .n_kv = w->n_kv,
+                            .draft = w->draft,
+                            .n_draft = w->n_draft,
                             .spec_max = w->no_spec ? -1 : 0};
     cli_hold_interrupt(true);
     int r = hearth_open(&s->h, &o, e);

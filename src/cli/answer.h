@@ -47,11 +47,11 @@ extern const struct opt sampling_opts[]; /* the same rows as a table: /set of th
 
 struct answer_source; /* a server, or the engine in this process, with one model */
 struct answer_where {
-    const char *model;     /* name or path */
-    const char *data_dir;  /* NULL: default */
-    const char *cpu_mask;  /* NULL: all */
-    const char *const *kv; /* as hearth_opts */
-    size_t n_kv, ceiling;
+    const char *model;                    /* name or path */
+    const char *data_dir;                 /* NULL: default */
+    const char *cpu_mask;                 /* NULL: all */
+    const char *const *kv, *const *draft; /* as hearth_opts */
+    size_t n_kv, n_draft, ceiling;
     int threads;
     bool precise, no_spec;
     bool local; /* do not ask a running server */

@@ -12,7 +12,7 @@
 struct values {
     struct sampling sampling; /* first: SAMPLING_ROWS */
     const char *system, *data_dir, *cpu_mask;
-    struct opt_texts kv;
+    struct opt_texts kv, draft;
     size_t ceiling;
     int threads;
     bool raw, json, verbose, local, precise, no_spec;
@@ -33,6 +33,7 @@ const struct opt run_opts[] = {
     OPT_ROW_KVS(struct values),
     OPT_ROW_PRECISE(struct values),
     OPT_ROW_NO_SPEC(struct values),
+    OPT_ROW_DRAFT(struct values),
     OPT_ROW_DATA_DIR(struct values),
     OPT_END,
 };
@@ -142,12 +143,14 @@ int cmd_run(const struct command *c, int argc, char **argv)
                              .precise = v.precise,
                              .kv = v.kv.v,
                              .n_kv = v.kv.n,
+                             .draft = v.draft.v,
+                             .n_draft = v.draft.n,
                              .no_spec = v.no_spec,
                              .quiet = v.json};
     if (cli_cpu_mask(v.cpu_mask, &w.cpu_mask, &mask, &e))
         return cli_fail(&e);
-    w.local = v.local || w.cpu_mask || v.threads || v.precise || v.ceiling || v.no_spec ||
-              v.kv.n; /* a running server has its own */
+    w.local = v.local || w.cpu_mask || v.threads || v.precise || v.ceiling || v.no_spec || v.kv.n ||
+              v.draft.n; /* a running server has its own */
     bool talk = argc == 1 && isatty(STDIN_FILENO) && !v.json;
     if ((code = fetch_if_missing(&v, argv[0])) != CLI_OK)
         return code;

@@ -21,7 +21,7 @@ extern char **environ;
 
 struct values {
     const char *host, *key, *key_file, *data_dir, *cpu_mask;
-    struct opt_texts models, origins, kv;
+    struct opt_texts models, origins, kv, draft;
     size_t ceiling;
     int port, threads;
     bool no_open, precise, no_spec;
@@ -44,6 +44,7 @@ const struct opt up_opts[] = {
     OPT_ROW_KVS(struct values),
     OPT_ROW_PRECISE(struct values),
     OPT_ROW_NO_SPEC(struct values),
+    OPT_ROW_DRAFT(struct values),
     OPT_ROW_DATA_DIR(struct values),
     OPT_END,
 };
@@ -227,6 +228,8 @@ int cmd_up(const struct command *c, int argc, char **argv)
                              .precise = v.precise,
                              .kv = v.kv.v,
                              .n_kv = v.kv.n,
+                             .draft = v.draft.v,
+                             .n_draft = v.draft.n,
                              .spec_max = v.no_spec ? -1 : 0};
     cli_hold_interrupt(true);
     if (hearth_open(&h, &ho, &e)) {

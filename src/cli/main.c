@@ -14,6 +14,7 @@ static const struct command commands[] = {
      "  hearth run qwen2.5-coder:1.5b \"Write fizzbuzz in C\"\n"
      "  git diff | hearth run qwen2.5-coder:1.5b \"Explain this change\" -\n"
      "  hearth run gemma3:270m --raw --temp 0 \"The capital of France is\"\n"
+     "  hearth run qwen2.5-coder:1.5b --draft qwen2.5-coder:0.5b \"Hi\"   guesses ahead, same answer\n"
      "  hearth run ./model.gguf --json --seed 1 \"Hi\"     one JSON object\n",
      run_opts, 1, -1, cmd_run, false},
     {"up", "the server: OpenAI API and chat page on http://127.0.0.1:11000", "",

@@ -71,6 +71,12 @@ struct opt_seed {
         "no-spec", 0, OPT_FLAG, NULL, "guess no tokens ahead: the same answer, one token a step",                      \
             offsetof(S, no_spec), 0, 0                                                                                 \
     }
+/* draft: struct opt_texts */
+#define OPT_ROW_DRAFT(S)                                                                                               \
+    {                                                                                                                  \
+        "draft", 0, OPT_TEXTS, "NAME", "a smaller model of the same vocabulary guesses ahead; or MODEL=NAME",          \
+            offsetof(S, draft), 0, 0                                                                                   \
+    }
 /* kv: struct opt_texts */
 #define OPT_ROW_KVS(S)                                                                                                 \
     {                                                                                                                  \

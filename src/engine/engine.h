@@ -69,6 +69,8 @@ void engine_model_ref(struct engine_model *m);
 void engine_model_unref(struct engine_model *m); /* the last one frees weights, plan and KV once no request runs */
 /* As unref; when nobody else holds m it also waits (at most 2 s) for its last requests to be let go and its memory to be back. */
 void engine_model_leave(struct engine_model *m);
+/* `draft`, of the same vocabulary, guesses for m from now on (a reference is taken); before m has requests. ERR_RANGE: another vocabulary. */
+int engine_model_set_draft(struct engine_model *m, struct engine_model *draft, struct err *e);
 const struct model_info *engine_model_info(const struct engine_model *m);
 const struct model_file *engine_model_file(
     const struct engine_model *m); /* metadata (tokeniser, template); lives with m */

@@ -91,6 +91,7 @@ static void mark_dying(struct engine_model *m) /* from here on no other thread m
 static void model_free(struct engine_model *m)
 {
     mark_dying(m);
+    engine_model_unref(m->draft);
     for (int c = 0; c < GRAPH_KV_CLASSES; c++)
         kv_pool_done(&m->kv[c]);
     backend_plan_free(m->plan);

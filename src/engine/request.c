@@ -71,7 +71,7 @@ size_t request_array_bytes(size_t n_prompt, size_t max_tokens, int k)
     size_t n_all = n_prompt + max_tokens, top = k > 0 ? (size_t)k : 0;
     size_t lp = k >= 0 ? max_tokens * ((1 + top) * sizeof(float) + top * sizeof(int32_t)) : 0;
     size_t n_page = (size_t)kv_blocks((int64_t)n_all);
-    return GRAPH_KV_CLASSES * n_page * sizeof(uint8_t *) + (n_page + 1) * sizeof(struct kv_hash) +
+    return 2 * GRAPH_KV_CLASSES * n_page * sizeof(uint8_t *) + (n_page + 1) * sizeof(struct kv_hash) +
            n_all * sizeof(int32_t) + lp + spec_bytes((int)n_all);
 }
 
@@ -88,6 +88,8 @@ static int alloc_arrays(struct request *r, struct err *e)
     char *p = r->mem;
     for (int c = 0; c < GRAPH_KV_CLASSES; c++, p += n_page * sizeof(uint8_t *))
         r->kv[c].page = (uint8_t **)(void *)p;
+    for (int c = 0; c < GRAPH_KV_CLASSES; c++, p += n_page * sizeof(uint8_t *))
+        r->draft_kv[c].page = (uint8_t **)(void *)p;
     r->hash = (struct kv_hash *)(void *)p;
     p += (n_page + 1) * sizeof *r->hash;
     r->token = (int32_t *)(void *)p;
@@ -350,6 +352,7 @@ void request_release(struct request *r, enum event_type type, enum finish finish
 {
     struct engine_model *m = r->model;
     share_leave(r);
+    draft_drop(r);
     unlink_request(m->engine, r);
     atomic_fetch_sub(r->admitted ? &m->engine->n_running : &m->engine->n_waiting, 1);
     atomic_fetch_sub(&m->running, 1);

@@ -23,7 +23,7 @@ void spec_init(struct spec_seq *s, void *mem, int n_all)
 {
     size_t bytes = spec_bytes(n_all);
     memset(mem, 0, bytes);
-    *s = (struct spec_seq){.last = mem, .mask = (uint32_t)(bytes / sizeof(int32_t)) - 1, .rate = HOPE};
+    *s = (struct spec_seq){.last = mem, .mask = (uint32_t)(bytes / sizeof(int32_t)) - 1, .rate = {HOPE, HOPE}};
 }
 
 /* Place of the SPEC_GRAM tokens that end before `end`. */
@@ -62,14 +62,14 @@ static double step_cost(const struct spec_cost *c, int n_tok)
     return one * (1 + MARGINAL * (n_tok - 1));
 }
 
-int spec_length(const struct spec_cost *c, double rate, int max)
+int spec_length(const struct spec_cost *c, double rate, double each, int max)
 {
     int best = 0;
     double tokens = 1, right = 1, most = WORTH / step_cost(c, 1);
     for (int k = 1; k <= max && k <= SPEC_MAX; k++) {
         right *= rate; /* the k-th guess counts only if all before it were right */
         tokens += right;
-        double speed = tokens / step_cost(c, k + 1);
+        double speed = tokens / (step_cost(c, k + 1) + each * k);
         if (speed > most) {
             most = speed;
             best = k;
@@ -81,14 +81,15 @@ int spec_length(const struct spec_cost *c, double rate, int max)
 void spec_learn(struct spec_seq *s, int drafted, int accepted)
 {
     const double step = 0.15, drift = 0.01;
+    double *rate = &s->rate[s->source];
     if (!drafted) {
-        s->rate += drift * (HOPE - s->rate);
+        *rate += drift * (HOPE - *rate);
         return;
     }
     for (int i = 0; i < accepted; i++)
-        s->rate += step * (1 - s->rate);
+        *rate += step * (1 - *rate);
     if (accepted < drafted)
-        s->rate -= step * s->rate;
+        *rate -= step * *rate;
 }
 
 void spec_cost_add(struct spec_cost *c, int n_tok, double seconds)

@@ -15,12 +15,15 @@ struct spec_cost {
 };
 void spec_cost_add(struct spec_cost *c, int n_tok, double seconds);
 
+enum spec_source { SPEC_TEXT, SPEC_DRAFT, SPEC_SOURCES }; /* the sequence's own text; a smaller model (draft.h) */
+
 struct spec_seq { /* of one request */
     int32_t *
         last; /* [mask + 1] where the text went on after SPEC_GRAM tokens, by their hash; 0: never seen. Owned by the request */
     uint32_t mask;
     int n_seen;                /* tokens that are in the table */
-    double rate;               /* how often a guess was right, running mean */
+    double rate[SPEC_SOURCES]; /* how often a guess of each was right, running mean */
+    enum spec_source source;   /* of the guesses of this step */
     int n_drafted, n_accepted; /* totals, kept by step.c */
 };
 size_t spec_bytes(int n_all); /* of the table for a request of n_all tokens */
@@ -28,8 +31,8 @@ void spec_init(struct spec_seq *s, void *mem, int n_all);
 
 /* Guesses for token[n_token..], written there, at most max; returns how many. The room behind n_token must be there. */
 int spec_lookup(struct spec_seq *s, int32_t *token, int n_token, int max);
-/* How many guesses to run, 0..max: the most tokens per second to be expected. */
-int spec_length(const struct spec_cost *c, double rate, int max);
+/* How many guesses to run, 0..max: the most tokens per second to be expected. `each`: seconds that making one guess takes. */
+int spec_length(const struct spec_cost *c, double rate, double each, int max);
 /* `drafted` guesses were run and the first `accepted` were right. A possible draft that was not run is (0, 0): it moves the rate
  * a little towards hope, so that what does not pay now is tried again some day. */
 void spec_learn(struct spec_seq *s, int drafted, int accepted);

@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 #include "engine/kv.h"
 #include "engine/sample.h"
+#include "engine/draft.h"
 #include "engine/sched.h"
 #include "engine/share.h"
 #include "engine/spec.h"
@@ -23,6 +24,7 @@ struct engine_model {
     struct graph *graph;
     struct weights *weights;
     struct plan *plan;
+    struct engine_model *draft; /* guesses for it, or NULL; a reference */
     struct ledger_owner *own_header, *own_weights, *own_staging, *own_scratch, *own_kv, *own_prefix, *own_requests;
     struct kv_pool kv[GRAPH_KV_CLASSES];
     struct engine_model *next; /* engine.models, under engine.lock */
@@ -36,6 +38,7 @@ struct engine_model {
     size_t n_live, cap_live, cap_sched;
     double vtime, s_per_tok; /* machine time had; measured prompt seconds per token, 0 unknown */
     struct spec_cost spec_cost;
+    double draft_s; /* as somebody's draft: seconds for a token, running mean; 0 unknown */
     bool active, starved;
     float *logits; /* [logit_rows][n_vocab], grows with the batch, falls back when idle */
     int logit_rows;
@@ -73,6 +76,8 @@ struct request {
     int n_token, n_done; /* tokens known; positions whose K and V are stored */
     bool admitted;
     struct spec_seq spec;
+    struct kv_seq draft_kv[GRAPH_KV_CLASSES]; /* blocks of the model's draft */
+    int draft_done;                           /* positions stored there that hold known tokens */
     struct kv_seq kv[GRAPH_KV_CLASSES];
     struct kv_hash *hash; /* [n_hash + 1]: before block j; in mem */
     int n_hash;           /* full blocks hashed */

@@ -86,19 +86,22 @@ static void set_admitted(struct engine *g, struct request *r, bool on)
 static void preempt(struct engine *g, struct request *r)
 {
     share_leave(r);
+    draft_drop(r);
     set_admitted(g, r, false);
     pthread_mutex_lock(&g->lock);
     g->stats.preempted_total++;
     pthread_mutex_unlock(&g->lock);
 }
 
-/* The blocks of the last sequence that comes after `asker` go to the cache, from where they can be taken. */
+/* What drafts hold goes first; then the blocks of the last sequence that comes after `asker` go to the cache, from where they can be taken. */
 static bool make_room(struct engine *g, const struct request *asker)
 {
     struct request *victim = NULL;
     for (size_t i = 0; i < g->n_active; i++)
         for (size_t j = 0; j < g->active[i]->n_live; j++) {
             struct request *r = g->active[i]->live[j];
+            if (draft_drop(r)) /* nothing depends on guesses */
+                return true;
             if (held(r) && comes_before(asker, r) && (!victim || comes_before(victim, r)))
                 victim = r;
         }
@@ -253,13 +256,19 @@ static int guess(const struct engine *g, struct engine_model *m, struct request 
     int room = r->n_prompt + r->max_tokens - r->n_token - 1; /* the step's own token comes on top */
     int most = g->max_tok < g->opts.max_batch ? g->max_tok : g->opts.max_batch;
     most = most - 1 < g->opts.spec_max ? most - 1 : g->opts.spec_max;
-    int n = spec_lookup(&r->spec, r->token, r->n_token, room < most ? room : most);
-    if (n <= 0)
-        return 0;
-    int pay = spec_length(&m->spec_cost, r->spec.rate, n);
-    if (!pay)
+    most = room < most ? room : most;
+    for (enum spec_source from = SPEC_TEXT; from < SPEC_SOURCES; from++) {
+        double each = from == SPEC_DRAFT ? draft_cost(m) : 0;
+        int n = from == SPEC_TEXT ? spec_lookup(&r->spec, r->token, r->n_token, most) : m->draft ? most : 0;
+        if (n <= 0)
+            continue;
+        r->spec.source = from;
+        int pay = spec_length(&m->spec_cost, r->spec.rate[from], each, n);
+        if (pay)
+            return from == SPEC_TEXT ? pay : draft_guess(r, pay);
         spec_learn(&r->spec, 0, 0);
-    return pay;
+    }
+    return 0;
 }
 
 /* Picks -> requests that hold all blocks their tokens need. */
@@ -427,6 +436,8 @@ static void finish_request(struct request *r)
     }
     if (n_guess)
         spec_learn(&r->spec, n_guess, right);
+    if (r->draft_done >= r->n_token)
+        r->draft_done = r->n_token - 1; /* the rest was guessed wrong */
 }
 
 static void count_step(struct engine *g, struct engine_model *m, double run_s)

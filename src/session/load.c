@@ -43,6 +43,8 @@ static int load_once(struct hearth_model *m, size_t *need, struct err *e)
     struct stat st;
     double begin = clock_s();
     int rc = engine_model_load(m->h->engine, &a, &m->em, e);
+    if (rc == 0)
+        rc = drafts_attach(m, e);
     *need = fit.weights + fit.scratch + fit.staging + fit.header + (m->text ? ledger_held(m->text) : 0);
     if (!fit.weights && stat(m->path, &st) == 0)
         *need = (size_t)st.st_size;

@@ -20,6 +20,7 @@ void models_drain(struct hearth_model *m)
     if (m->em)
         engine_model_leave(m->em);
     m->em = NULL;
+    drafts_detach(m); /* after the engine's own reference */
 }
 
 void models_drop(struct hearth_model *m)

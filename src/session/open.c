@@ -92,6 +92,8 @@ int hearth_open(struct hearth **out, const struct hearth_opts *o, struct err *e)
     if (rc == 0)
         rc = open_kv(h, o, e);
     if (rc == 0)
+        rc = drafts_options(h, o, e);
+    if (rc == 0)
         rc = open_parts(h, o, e);
     if (rc < 0) {
         hearth_close(h);
@@ -113,13 +115,15 @@ void hearth_close(struct hearth *h)
         pthread_cond_wait(&h->changed, &h->lock);
     pthread_mutex_unlock(&h->lock);
     monitor_stop(h);
-    struct hearth_model *m = h->models;
-    h->models = NULL;
-    while (m) {
-        struct hearth_model *next = m->next;
-        models_drop(m);
-        m = next;
-    }
+    for (bool drafts = true; h->models; drafts = false) /* those that have a draft go before their drafts */
+        for (struct hearth_model **at = &h->models, *m; (m = *at) != NULL;) {
+            if (drafts && !m->draft) {
+                at = &m->next;
+                continue;
+            }
+            *at = m->next;
+            models_drop(m);
+        }
     engine_free(h->engine);
     store_close(h->store);
     ledger_owner_free(h->program);
@@ -130,6 +134,7 @@ void hearth_close(struct hearth *h)
     mem_free(h->group);
     pthread_mutex_destroy(&h->lock);
     mem_free(h->kv);
+    drafts_done(h);
     mem_free(h);
 }
 

@@ -18,6 +18,11 @@ struct hearth_kv {  /* a cache type that was asked for */
     unsigned flag;  /* model_kv_flag's */
 };
 
+struct hearth_draft { /* who guesses for whom */
+    char model[96];   /* "": every other model */
+    char *draft;
+};
+
 struct hearth {
     struct ledger *ledger;
     struct ledger_owner *program; /* code, libraries, stacks, small heap */
@@ -26,6 +31,8 @@ struct hearth {
     bool precise;
     struct hearth_kv *kv; /* [n_kv] */
     size_t n_kv;
+    struct hearth_draft *draft; /* [n_draft] */
+    size_t n_draft;
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a model's state or a loader's end */
     pthread_cond_t tick;    /* the monitor looks before its time */
@@ -61,6 +68,7 @@ struct hearth_model {
 
     /* set by the loader before READY, then constant */
     struct engine_model *em;
+    struct hearth_model *draft; /* guesses for it; a reference, or NULL */
     struct tokenizer *tok;
     struct chat_template *tmpl; /* NULL: none, or not understood: tmpl_err */
     struct err tmpl_err;
@@ -70,6 +78,12 @@ struct hearth_model {
     int n_stop_id;
 };
 
+/* drafts.c */
+int drafts_options(struct hearth *h, const struct hearth_opts *o, struct err *e);
+void drafts_done(struct hearth *h);
+int drafts_attach(struct hearth_model *m,
+                  struct err *e); /* m has loaded: the draft that it was promised, loaded if need be */
+void drafts_detach(struct hearth_model *m);
 /* open.c: model_kv_flag's value for a model of this name; 0: nothing was asked. */
 unsigned open_kv_of(const struct hearth *h, const char *model);
 /* models.c. Not under lock: models_evict, models_unload, models_drain, models_drop; under lock: the others. */

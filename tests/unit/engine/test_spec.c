@@ -1,4 +1,5 @@
-/* Speculation: what it guesses and how much, and that no token, log probability or logit ever depends on it. Arguments: tiny models. */
+/* Speculation: what it guesses and how much, and that no token, log probability or logit ever depends on it. Arguments: tiny models; the
+ * last is a draft for the first. */
 #include "engine/spec.h"
 #include "fixture.h"
 
@@ -35,12 +36,14 @@ static void pays_or_not(void)
 {
     struct spec_cost free_ride = {.step = {0, 1, 1, 1, 1, 1, 1, 1, 1, 1}},
                      dear = {.step = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}};
-    CHECK_INT(spec_length(&free_ride, 0.9, SPEC_MAX), SPEC_MAX);
-    CHECK_INT(spec_length(&free_ride, 0.9, 3), 3);
-    CHECK_INT(spec_length(&dear, 0.9, SPEC_MAX), 0);
-    CHECK_INT(spec_length(&free_ride, 0.01, SPEC_MAX), 0);
+    CHECK_INT(spec_length(&free_ride, 0.9, 0, SPEC_MAX), SPEC_MAX);
+    CHECK_INT(spec_length(&free_ride, 0.9, 0, 3), 3);
+    CHECK_INT(spec_length(&dear, 0.9, 0, SPEC_MAX), 0);
+    CHECK_INT(spec_length(&free_ride, 0.01, 0, SPEC_MAX), 0);
+    CHECK_INT(spec_length(&free_ride, 0.9, 1, SPEC_MAX), 0); /* guessing costs as much as knowing */
+    CHECK(spec_length(&free_ride, 0.9, 0.3, SPEC_MAX) > 0 && spec_length(&free_ride, 0.9, 0.3, SPEC_MAX) < SPEC_MAX);
     struct spec_cost none = {{0}};
-    CHECK(spec_length(&none, 0.7, SPEC_MAX) > 0); /* nothing measured yet: hope */
+    CHECK(spec_length(&none, 0.7, 0, SPEC_MAX) > 0); /* nothing measured yet: hope */
     spec_cost_add(&none, 1, 0.010);
     spec_cost_add(&none, 1, 0.020);
     CHECK(none.step[1] > 0.0119 && none.step[1] < 0.0121);
@@ -56,14 +59,14 @@ static void learns(void)
     spec_init(&s, mem, 10);
     for (int i = 0; i < 40; i++)
         spec_learn(&s, 4, 0);
-    CHECK_INT(spec_length(&c, s.rate, SPEC_MAX), 0);
+    CHECK_INT(spec_length(&c, s.rate[SPEC_TEXT], 0, SPEC_MAX), 0);
     int wait = 0;
-    for (; spec_length(&c, s.rate, SPEC_MAX) == 0 && wait < 1000; wait++)
+    for (; spec_length(&c, s.rate[SPEC_TEXT], 0, SPEC_MAX) == 0 && wait < 1000; wait++)
         spec_learn(&s, 0, 0);
     CHECK(wait > 3 && wait < 1000); /* it is tried again, but not at once */
     for (int i = 0; i < 40; i++)
         spec_learn(&s, 4, 4);
-    CHECK(spec_length(&c, s.rate, SPEC_MAX) > 4);
+    CHECK(spec_length(&c, s.rate[SPEC_TEXT], 0, SPEC_MAX) > 4);
 }
 
 struct setup {
@@ -71,6 +74,8 @@ struct setup {
     float temperature, penalty;
     int32_t stop;
     bool no_guess;
+    const char *draft; /* model file */
+    size_t ceiling;    /* 0: plenty */
 };
 
 static struct record *run(const struct setup *s)
@@ -79,6 +84,16 @@ static struct record *run(const struct setup *s)
     struct engine_opts o = {.n_threads = 1, .prefill_chunk = 64, .spec_max = s->spec_max};
     if (rig_open(&rig, path, o, (size_t)1 << 30) < 0)
         return NULL;
+    struct engine_model *draft = NULL;
+    if (s->draft && s->spec_max >= 0) {
+        struct engine_load load = {.path = s->draft, .name = "draft"};
+        struct err e = {0};
+        CHECK_INT(engine_model_load(rig.engine, &load, &draft, &e), 0);
+        CHECK_INT(engine_model_set_draft(rig.model, rig.model, &e), ERR_RANGE);
+        CHECK_INT(engine_model_set_draft(rig.model, draft, &e), 0);
+    }
+    if (s->ceiling) /* beside what the models hold */
+        CHECK_INT(ledger_set_ceiling(rig.ledger, ledger_used(rig.ledger) + s->ceiling, NULL), 0);
     int32_t token[MAX_PROMPT];
     for (int i = 0; i < s->n_prompt; i++) /* a text that repeats itself, with a flaw now and then */
         token[i] = (i * 7 % 12 + (i % 50 == 49)) % rig.n_vocab;
@@ -106,6 +121,8 @@ static struct record *run(const struct setup *s)
         drain_request(stranger, others);
     request_free(stranger);
     record_free(others);
+    if (draft)
+        engine_model_unref(draft);
     rig_close(&rig);
     return rec;
 }
@@ -166,6 +183,30 @@ static void stops_in_the_middle_of_guesses(void)
     record_free(r);
 }
 
+static const char *draft_path;
+
+static void a_draft_changes_nothing(void)
+{
+    guessed = right = 0;
+    for (int i = 0; i < 5; i++)
+        same((struct setup){.n_prompt = i == 3 ? 150 : 9 + i,
+                            .temperature = i % 3 == 0 ? 0.0f : 0.8f,
+                            .penalty = i % 2 ? 1.0f : 1.1f,
+                            .logprobs = i % 2 ? 2 : -1,
+                            .strangers = i == 4,
+                            .stop = -1,
+                            .draft = i % 2 ? draft_path : path});
+    CHECK(right > 0);
+    CHECK(guessed > 60);
+    printf("  %d of %d guesses were right\n", right, guessed);
+}
+
+static void a_draft_without_memory_is_no_draft(void)
+{
+    same(
+        (struct setup){.n_prompt = 20, .penalty = 1.1f, .logprobs = -1, .stop = -1, .draft = path, .ceiling = 3 << 20});
+}
+
 static void can_be_refused(void)
 {
     same((struct setup){.n_prompt = 90, .penalty = 1.0f, .logprobs = -1, .stop = -1, .no_guess = true});
@@ -179,9 +220,14 @@ int main(int argc, char **argv)
     RUN(learns);
     for (int i = 1; i < argc; i++) {
         path = argv[i];
+        draft_path = i == 1 ? argv[argc - 1] : path;
+        if (i == argc - 1)
+            break;
         RUN(same_tokens);
         RUN(stops_in_the_middle_of_guesses);
         RUN(can_be_refused);
+        RUN(a_draft_changes_nothing);
+        RUN(a_draft_without_memory_is_no_draft);
     }
     return check_done();
 }

@@ -431,6 +431,65 @@ static void idle_models_leave(void)
     hearth_close(h);
 }
 
+static void copy_file(const char *from, const char *to)
+{
+    static char block[1 << 16];
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+    for (size_t n; in && out && (n = fread(block, 1, sizeof block, in)) > 0;)
+        fwrite(block, 1, n, out);
+    CHECK(in && out && fclose(in) == 0 && fclose(out) == 0);
+}
+
+static struct hearth *open_drafted(const char *const *draft, size_t n)
+{
+    struct hearth *h = NULL;
+    struct err e = {0};
+    struct hearth_opts o = {.data_dir = dir, .threads = 1, .draft = draft, .n_draft = n};
+    return hearth_open(&h, &o, &e) < 0 ? NULL : h;
+}
+
+static void a_draft_comes_and_goes_with_its_model(void)
+{
+    static struct answer with, without;
+    char twin[64], pair[160], other[600];
+    snprintf(twin, sizeof twin, "%s/twin.gguf", dir);
+    copy_file(path[0], twin);
+    const char *name = strrchr(path[0], '/') ? strrchr(path[0], '/') + 1 : path[0];
+    snprintf(pair, sizeof pair, "%.*s=%s", (int)strlen(name) - 5, name, twin);
+    snprintf(other, sizeof other, "%.*s=%s", (int)strlen(name) - 5, name, path[1]);
+    struct hearth_request r = {.prompt = "once upon", .max_tokens = 60, .ignore_eos = true};
+    struct hearth *h = open_with(0);
+    struct hearth_model *m = get(h, path[0]);
+    CHECK_INT(ask(m, &r, &without, 1), 0);
+    hearth_model_unref(m);
+    hearth_close(h);
+    const char *drafts[] = {pair};
+    struct err e;
+    struct hearth_model_status st[4];
+    CHECK((h = open_drafted(drafts, 1)) != NULL);
+    CHECK((m = get(h, path[0])) != NULL);
+    CHECK_INT(hearth_models(h, st, 4), 2); /* the draft came, too */
+    CHECK_INT(ask(m, &r, &with, 1), 0);
+    CHECK(with.len == without.len && memcmp(with.text, without.text, with.len) == 0);
+    CHECK(with.usage.n_accepted > 0);
+    CHECK_INT(hearth_model_unload(h, twin, &e), ERR_BUSY); /* pinned */
+    hearth_model_unref(m);
+    CHECK_INT(hearth_model_unload(h, path[0], &e), 0);
+    CHECK_INT(hearth_model_unload(h, twin, &e), 0);
+    CHECK((m = get(h, path[0])) != NULL); /* again, and closed with both there */
+    hearth_model_unref(m);
+    hearth_close(h);
+    drafts[0] = other; /* another vocabulary */
+    CHECK((h = open_drafted(drafts, 1)) != NULL);
+    CHECK_INT(hearth_model_get(h, path[0], NULL, NULL, &m, &e), ERR_RANGE);
+    CHECK(strstr(e.msg, "vocabulary") != NULL);
+    hearth_close(h);
+    drafts[0] = "=x";
+    CHECK(open_drafted(drafts, 1) == NULL);
+    drafts[0] = "x=";
+    CHECK(open_drafted(drafts, 1) == NULL);
+}
+
 static int remove_one(const char *name, const struct stat *st, int flag, struct FTW *at)
 {
     (void)st;
@@ -455,6 +514,7 @@ int main(int argc, char **argv)
     RUN(one_load_for_all);
     RUN(caches_by_type);
     RUN(idle_models_leave);
+    RUN(a_draft_comes_and_goes_with_its_model);
     nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     return check_done();
 }
