@@ -99,6 +99,8 @@ struct kernels {
     void (*act_quantize)(void *act, const float *x, size_t ldx, size_t k, size_t n_tok, size_t t0, size_t t1,
                          bool wide);
     size_t (*linear_scratch)(size_t k, size_t n_tok);
+    size_t linear_groups,
+        linear_tokens; /* how much of a layer of many tokens one call of mul should be, if there is enough */
 
     size_t (*attn_scratch)(size_t n_q, size_t head_dim);
     struct attn_kernel attn[DT_COUNT];

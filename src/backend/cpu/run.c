@@ -65,10 +65,12 @@ static struct cut run_cut(const struct run *r, const struct step *s, size_t n_to
     size_t total = 0;
     for (int i = 0; i < s->n; i++)
         total += run_groups(r, &r->p->micro[s->first + i]);
-    struct cut c = {.tokens = 64};
-    c.groups = total / ((size_t)n_threads * 12);
-    if (n_tok > 16 && c.groups > 8)
-        c.groups = 8;
+    const struct kernels *k = &r->b->kernels;
+    struct cut c = {.tokens = k->linear_tokens};
+    size_t tiles = (n_tok + c.tokens - 1) / c.tokens;
+    c.groups = total * tiles / ((size_t)n_threads * 12);
+    if (n_tok > 16 && c.groups > k->linear_groups)
+        c.groups = k->linear_groups;
     if (c.groups < 1)
         c.groups = 1;
     return c;

@@ -14,9 +14,9 @@
 #include <string.h>
 
 enum {
-    STRIPE = 64, /* tokens that share unpacked weights */
-    FEW = 9,     /* below this a half empty tile is slower than avx512 */
-    SUMS = 256,  /* numbers in a tile of 16 tokens and 16 rows */
+    STRIPE = 128, /* tokens that share unpacked weights */
+    FEW = 9,      /* below this a half empty tile is slower than avx512 */
+    SUMS = 256,   /* numbers in a tile of 16 tokens and 16 rows */
 };
 
 /* One thread's scratch. Behind it lie the activations of a stripe, panel by panel of AMX_BLOCKS blocks, in a panel 16 tokens after
@@ -34,6 +34,7 @@ struct amx_part {
     const int8_t *x; /* from block b on */
     const float *dx; /* likewise */
     size_t first;    /* token of the stripe */
+    bool start;      /* no blocks came before these */
     int b, n;        /* blocks b.. of the panel, n of them */
 };
 
@@ -54,19 +55,43 @@ static size_t work_x_bytes(size_t k, size_t tiles, bool wide)
     return work_panels(k) * tiles * AMX_BLOCKS * work_block_bytes(wide);
 }
 
-/* Copies n tokens, all of one tile of eight, from token t on; to: their place in the stripe, all in one tile of 16 of `tiles`. */
-static void gather_tile(int8_t *x, float *dx, const struct linear_args *a, size_t t, size_t n, size_t to, size_t tiles)
+/* Eight tokens of a block, and their eight numbers. */
+AMX_INLINE void copy_eight(int8_t *x, const int8_t *from)
 {
-    const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, a->wide);
-    size_t w = layout_tile_width(a->n_tok, t), blocks = a->k / 32, bytes = work_block_bytes(a->wide), row = to % 16;
+    for (int i = 0; i < 256; i += 64)
+        _mm512_storeu_si512(x + i, _mm512_loadu_si512(from + i));
+}
+
+AMX_INLINE void copy_numbers(float *dx, const float *from)
+{
+    _mm256_storeu_ps(dx, _mm256_loadu_ps(from));
+}
+
+/* Copies n tokens, all of one tile of eight, from token t on; to: their place in the stripe, all in one tile of 16 of `tiles`. */
+AMX_INLINE void gather_tile(int8_t *x, float *dx, const struct linear_args *a, const size_t t[2], size_t to,
+                            size_t tiles)
+{
+    const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t[0], a->wide);
+    size_t w = layout_tile_width(a->n_tok, t[0]), blocks = a->k / 32, row = to % 16, n = t[1] - t[0], in = t[0] % 8;
+    size_t bytes = work_block_bytes(a->wide);
     for (size_t b = 0; b < blocks; b++) {
         size_t at = (b / AMX_BLOCKS * tiles + to / 16) * AMX_BLOCKS + b % AMX_BLOCKS;
         struct act_block from = layout_act(tile, w, b, a->wide);
-        memcpy(x + at * bytes + 32 * row, from.hi + 32 * (t % 8), 32 * n);
-        if (a->wide)
-            memcpy(x + at * bytes + 512 + 32 * row, from.lo + 32 * (t % 8), 32 * n);
-        memcpy(dx + at * 32 + row, from.dx + t % 8, 4 * n);
-        memcpy(dx + at * 32 + 16 + row, from.xs + t % 8, 4 * n);
+        int8_t *hi = x + at * bytes + 32 * row;
+        float *d = dx + at * 32 + row;
+        if (n == 8) {
+            copy_eight(hi, from.hi);
+            if (a->wide)
+                copy_eight(hi + 512, from.lo);
+            copy_numbers(d, from.dx);
+            copy_numbers(d + 16, from.xs);
+        } else {
+            memcpy(hi, from.hi + 32 * in, 32 * n);
+            if (a->wide)
+                memcpy(hi + 512, from.lo + 32 * in, 32 * n);
+            memcpy(d, from.dx + in, 4 * n);
+            memcpy(d + 16, from.xs + in, 4 * n);
+        }
     }
 }
 
@@ -77,7 +102,7 @@ static void gather(int8_t *x, float *dx, const struct linear_args *a, const size
         size_t to = at - t[0], n = 8 - at % 8; /* a tile of eight may lie in two of 16 */
         n = n < 16 - to % 16 ? n : 16 - to % 16;
         n = n < t[1] - at ? n : t[1] - at;
-        gather_tile(x, dx, a, at, n, to, tiles);
+        gather_tile(x, dx, a, (const size_t[]){at, at + n}, to, tiles);
         at += n;
     }
 }
@@ -170,8 +195,11 @@ AMX_INLINE void eight(const struct amx_part *p, size_t first, const struct kerne
     __m512 acc[2][8];
     for (int g = 0; g < 2; g++)
         for (int i = 0; i < 8; i++)
-            acc[g][i] = _mm512_load_ps(at[g] + 16 * i);
-    for (int b = p->b; b < p->b + p->n; b++, s += per, dx += 32) {
+            acc[g][i] = p->start ? _mm512_setzero_ps() : _mm512_load_ps(at[g] + 16 * i);
+    const int8_t *next = p->x + (size_t)p->n * (wide ? 1024 : 512) + 16 * (wide ? 2 : 1) * first * 2;
+    for (int b = p->b; b < p->b + p->n; b++, s += per, dx += 32, next += wide ? 1024 : 512) {
+        for (int i = 0; i < (wide ? 512 : 256); i += 64)
+            _mm_prefetch((const char *)next + i, _MM_HINT_T0);
         __m512 d[2] = {_mm512_load_ps(w[0].d[b]), _mm512_load_ps(w[1].d[b])}, m[2] = {d[0], d[1]};
         if (f->minimum || f->halves) {
             m[0] = _mm512_load_ps(w[0].m[b]);
@@ -211,12 +239,14 @@ static void store_rows(const struct linear_args *a, size_t g, size_t t0, size_t 
 /* A panel of both groups for all tokens of the stripe. */
 AMX_INLINE void panel_mul(struct amx_part p, int n, size_t tokens, const struct kernel_format *f, bool wide)
 {
+    const bool start = p.start;
     const int span = AMX_BLOCKS / (f->halves ? 2 : 1) / (wide ? 2 : 1); /* the sums shall stay in L1 */
     for (p.first = 0; p.first < tokens; p.first += 16) {
         const int8_t *x = p.x;
         const float *dx = p.dx;
         for (p.b = 0; p.b < n; p.b += span) {
             p.n = n - p.b < span ? n - p.b : span;
+            p.start = start && p.b == 0;
             all_products(&p, f, wide);
             eight(&p, 0, f, wide);
             eight(&p, 8, f, wide);
@@ -240,11 +270,11 @@ AMX_INLINE void pair_mul(const struct linear_args *a, const size_t g[2], const s
     p.dx = (const float *)(const void *)(p.s->x + work_x_bytes(a->k, tiles, wide));
     for (int i = 0; i < 2; i++)
         w[i] = (const uint8_t *)a->w + g[i] * layout_group_bytes(f, a->k);
-    memset(p.s->acc, 0, sizeof p.s->acc);
     for (size_t b = 0; b < blocks; b += AMX_BLOCKS, w[0] += bytes, w[1] += bytes) {
         int n = blocks - b < AMX_BLOCKS ? (int)(blocks - b) : AMX_BLOCKS;
         unpack_panel(&p.s->w[0], w[0], n, f);
         unpack_panel(&p.s->w[1], w[1], n, f);
+        p.start = b == 0;
         panel_mul(p, n, tokens, f, wide);
         p.x += tiles * AMX_BLOCKS * work_block_bytes(wide);
         p.dx += tiles * AMX_BLOCKS * 32;
@@ -301,4 +331,6 @@ void amx_init_linear(struct kernels *k)
 {
 #define ROW(T) k->linear[DT_##T].mul = mul_##T;
     FORMATS(ROW) k->linear_scratch = linear_scratch;
+    k->linear_groups = 32;
+    k->linear_tokens = STRIPE;
 }

@@ -188,4 +188,6 @@ void ref_init_linear(struct kernels *k)
 {
 #define ROW(T) k->linear[DT_##T].mul = mul_##T;
     FORMATS(ROW) ROW(F32) ROW(F16) ROW(BF16) k->linear_scratch = linear_scratch;
+    k->linear_groups = 8;
+    k->linear_tokens = 64;
 }
