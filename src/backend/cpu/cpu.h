@@ -27,6 +27,8 @@ struct weights {
     struct ledger_owner *owner;
 };
 size_t weights_packed_bytes(const struct kernels *k, const struct graph_weight *w);
+size_t weights_row_bytes(const struct graph_weight *w); /* of a row in the file */
+int loader_fill(struct backend *b, const struct load_args *a, struct weights *w, struct err *e);
 
 /* ---- plan: nodes become micro-operations, micro-operations become steps between two barriers ---- */
 
