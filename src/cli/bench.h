@@ -92,6 +92,27 @@ bool bench_record_find(const struct bench_record *r, const struct bench_row *row
 const char *bench_record_verdict(const struct bench_against *a);                /* "faster", "slower", "same" */
 void bench_row_print(const struct bench_row *r, const struct bench_against *a); /* a: NULL without a record */
 
+/* ---- bench_kernels.c: each kernel alone, one thread ---- */
+struct bench_kernel {
+    char name[32], what[48];
+    double ns, cycles, gb_s, gop_s, share; /* of a call; share 0: no roof of its own */
+    const char *bound;
+    double bytes, ops;    /* of a call */
+    bool streams, is_f32; /* its bytes come from memory; its operations are f32 */
+};
+typedef int (*bench_kernel_fn)(void *arg, const struct bench_kernel *k); /* other than 0: enough */
+struct bench_kernels {
+    const struct kernels *k;
+    const struct bench_roof *roof; /* one thread's */
+    const char *const *names;      /* parts of the names of those wanted; none: all */
+    int n_names;
+    const uint64_t *tokens;
+    size_t n_tokens;
+    bool precise;
+    char *mem; /* its own */
+};
+int bench_kernels_run(struct bench_kernels *b, struct ledger *l, bench_kernel_fn tell, void *arg, struct err *e);
+
 double bench_median(double *v, int n); /* sorts v */
 double bench_deviation(const double *v, int n);
 

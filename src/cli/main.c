@@ -54,6 +54,11 @@ static const struct command commands[] = {
      "  hearth bench sweep qwen2.5-coder:1.5b smollm2:135m --depth 0,8k,32k --against before.jsonl\n"
      "  echo \"tg64 @ d8192 x 4\" | hearth bench sweep smollm2:135m --ask --batch 4 --json\n",
      bench_sweep_opts, 1, -1, cmd_bench_sweep, false},
+    {"bench kernels", "each kernel alone: time of a call, cycles, GB/s, GOP/s, share of one core's roof", "[NAME...]",
+     "  hearth bench kernels                           all; a NAME is part of a kernel's name\n"
+     "  hearth bench kernels linear.Q4_K linear.Q6_K --tokens 1,512\n"
+     "  hearth bench kernels attn --cpu-mask avx2 --json\n",
+     bench_kernels_opts, 0, -1, cmd_bench_kernels, false},
     {"bench roof", "what this machine can do at best: memory bandwidth, int8 and f32 arithmetic", "",
      "  hearth bench roof\n", bench_roof_opts, 0, 0, cmd_bench_roof, false},
     {"bench start", "how long things take to begin: version, health, ready, first token, cancel", "MODEL",
