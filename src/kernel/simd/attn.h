@@ -35,8 +35,9 @@ struct attn_mul {
     const uint8_t *src; /* F32, F16 or BF16 */
     size_t step, n;     /* bytes from src[i] to src[i + 1]; how many */
     bool more;
-    const uint8_t *ahead[2]; /* lines to fetch meanwhile, one of each per i */
-    size_t n_ahead[2];
+    const uint8_t
+        *ahead; /* what to fetch meanwhile: as many bytes per i as the call reads, for the first n_ahead of them */
+    size_t n_ahead, ahead_step;
 };
 typedef void attn_mul_fn(const struct attn_mul *m, int rows, int vecs);
 
@@ -51,9 +52,8 @@ struct attn_state { /* lives at the front of the scratch */
     size_t lo[ATTN_ROWS], hi[ATTN_ROWS]; /* visible part of the segment, relative to it */
     float *q, *s, *o;                    /* [row][ATTN_STRIDE]: queries, scores, this segment's values */
     float *panel;                        /* decoded columns */
-    const uint8_t *ahead[2];             /* what the next calls of mul fetch */
-    size_t n_ahead[2];
-    size_t end_page; /* pages from here on are not looked at */
+    const uint8_t *ahead, *ahead_end;    /* what the next calls of mul fetch */
+    size_t end_page;                     /* pages from here on are not looked at */
 };
 
 VEC size_t attn_pad(size_t hd)
@@ -92,31 +92,46 @@ VEC vf attn_load(const uint8_t *p, enum dtype t)
     return t == DT_Q8_0 ? v_load_s8(p) : v_load_e4m3(p);
 }
 
-VEC void attn_tile(const struct attn_mul *m, enum dtype t, int nr, int nv)
+/* Steps [i, n) of a tile; `fetch`: of one stream. */
+VEC void attn_steps(vf acc[ATTN_ROWS][ATTN_WIDE], const float *x, const uint8_t *src, size_t step, size_t n,
+                    const uint8_t *ahead, size_t ahead_step, bool fetch, enum dtype t, int nr, int nv)
 {
-    vf acc[ATTN_ROWS][ATTN_WIDE];
-    for (int r = 0; r < nr; r++)
-        for (int v = 0; v < nv; v++)
-            acc[r][v] = m->more ? v_load(m->y + r * ATTN_STRIDE + v * VW) : v_set1(0.0f);
-    const uint8_t *src = m->src;
-    const float *x = m->x;
-    size_t n = m->n, step = m->step;
-    for (size_t i = 0; i < n; i++, src += step) {
-        for (int j = 0; j < 2; j++)
-            if (i < m->n_ahead[j])
-                v_fetch(m->ahead[j] + 64 * i);
+    for (size_t i = 0; i < n; i++, src += step, x++) {
+        if (fetch) {
+            v_fetch(ahead);
+            if (ahead_step > 64)
+                v_fetch(ahead + 64);
+            ahead += ahead_step;
+        }
         vf c[ATTN_WIDE];
         for (int v = 0; v < nv; v++)
             c[v] = attn_load(src + (size_t)(v * VW) * attn_size(t), t);
         for (int r = 0; r < nr; r++) {
-            vf b = v_set1(x[i + (size_t)r * ATTN_STRIDE]);
+            vf b = v_set1(x[(size_t)r * ATTN_STRIDE]);
             for (int v = 0; v < nv; v++)
                 acc[r][v] = v_fma(b, c[v], acc[r][v]);
         }
     }
+}
+
+VEC void attn_tile(const struct attn_mul *m, enum dtype t, int nr, int nv)
+{
+    float *y = m->y;
+    size_t n = m->n, n_ahead = m->n_ahead, step = m->step;
+    vf acc[ATTN_ROWS][ATTN_WIDE];
+    if (m->more)
+        for (int r = 0; r < nr; r++)
+            for (int v = 0; v < nv; v++)
+                acc[r][v] = v_load(y + r * ATTN_STRIDE + v * VW);
+    else
+        for (int r = 0; r < nr; r++)
+            for (int v = 0; v < nv; v++)
+                acc[r][v] = v_set1(0.0f);
+    attn_steps(acc, m->x, m->src, step, n_ahead, m->ahead, m->ahead_step, true, t, nr, nv);
+    attn_steps(acc, m->x + n_ahead, m->src + n_ahead * step, step, n - n_ahead, NULL, 0, false, t, nr, nv);
     for (int r = 0; r < nr; r++)
         for (int v = 0; v < nv; v++)
-            v_store(m->y + r * ATTN_STRIDE + v * VW, acc[r][v]);
+            v_store(y + r * ATTN_STRIDE + v * VW, acc[r][v]);
 }
 
 /* Vectors side by side for a tile of n rows. */
@@ -221,23 +236,21 @@ VEC void attn_panel_v(const struct attn_state *t, const uint8_t *vh, size_t d0, 
 
 /* ---- one tile of rows, one segment ---- */
 
-/* Sends the fetching that is due along with a call of mul: as many lines as the call has steps. */
-VEC void attn_call(struct attn_state *t, struct attn_mul *m, int vecs, bool panel)
+/* Sends the fetching that is due along with a call of mul. */
+VEC void attn_call(struct attn_state *t, struct attn_mul *m, int vecs, bool panel, enum dtype d)
 {
-    for (int j = 0; j < 2; j++) {
-        size_t n = t->n_ahead[j] < m->n ? t->n_ahead[j] : m->n;
-        m->ahead[j] = t->ahead[j];
-        m->n_ahead[j] = n;
-        t->ahead[j] += 64 * n;
-        t->n_ahead[j] -= n;
-    }
+    m->ahead_step = (size_t)(vecs * VW) * attn_size(d);
+    size_t left = (size_t)(t->ahead_end - t->ahead) / m->ahead_step;
+    m->ahead = t->ahead;
+    m->n_ahead = left < m->n ? left : m->n;
+    t->ahead += m->ahead_step * m->n_ahead;
     t->mul[panel](m, (int)t->n, vecs);
 }
 
-VEC void attn_fetch(struct attn_state *t, int j, const uint8_t *p, enum dtype d)
+VEC void attn_fetch(struct attn_state *t, const uint8_t *p, enum dtype d)
 {
-    t->ahead[j] = p;
-    t->n_ahead[j] = p ? (t->a->head_dim * KERNEL_PAGE * attn_size(d) + 63) / 64 : 0;
+    t->ahead = p;
+    t->ahead_end = p ? p + t->a->head_dim * KERNEL_PAGE * attn_size(d) : NULL;
 }
 
 VEC void attn_score_page(struct attn_state *t, const uint8_t *k, size_t at, enum dtype d)
@@ -254,7 +267,7 @@ VEC void attn_score_page(struct attn_state *t, const uint8_t *k, size_t at, enum
             m.src = (const uint8_t *)t->panel;
             m.step = width * sizeof(float);
         }
-        attn_call(t, &m, nv, !attn_direct(d));
+        attn_call(t, &m, nv, !attn_direct(d), d);
     }
 }
 
@@ -316,7 +329,7 @@ VEC void attn_value_keys(struct attn_state *t, size_t i, size_t n, size_t at, co
             m.src = (const uint8_t *)(t->panel + lo * (size_t)(nv * VW));
             m.step = (size_t)(nv * VW) * sizeof(float);
         }
-        attn_call(t, &m, nv, panel);
+        attn_call(t, &m, nv, panel, d);
         d0 += (size_t)(nv * VW);
     }
     t->n = rows;
@@ -396,8 +409,8 @@ VEC void attn_tile_end(struct attn_state *t, size_t seg)
     }
 }
 
-/* The tile's rows are set. `first` tile of the segment: it fetches; `cold`: nobody has fetched its keys. */
-VEC void attn_segment_tile(struct attn_state *t, size_t seg, bool first, bool cold, enum dtype d)
+/* The tile's rows are set. The `first` tile of a segment fetches, always the page that it will read next. */
+VEC void attn_segment_tile(struct attn_state *t, size_t seg, bool first, enum dtype d)
 {
     const struct attn_args *a = t->a;
     const uint8_t *const *pages = a->pages + seg * (ATTN_SEG / KERNEL_PAGE);
@@ -408,21 +421,21 @@ VEC void attn_segment_tile(struct attn_state *t, size_t seg, bool first, bool co
         lo = t->lo[i] < lo ? t->lo[i] : lo;
         hi = t->hi[i] > hi ? t->hi[i] : hi;
     }
-    for (size_t p = lo / KERNEL_PAGE; p <= hi / KERNEL_PAGE; p++) {
+    const size_t from = lo / KERNEL_PAGE, to = hi / KERNEL_PAGE, after = (seg + 1) * (ATTN_SEG / KERNEL_PAGE);
+    for (size_t p = from; p <= to; p++) {
         if (!pages[p])
             continue;
-        attn_fetch(t, 0, first ? pages[p] + a->v_off : NULL, d);
-        attn_fetch(t, 1, cold && p < hi / KERNEL_PAGE && pages[p + 1] ? pages[p + 1] + a->k_off : NULL, d);
+        const uint8_t *next = p < to ? pages[p + 1] : NULL;
+        attn_fetch(t, !first ? NULL : next ? next + a->k_off : pages[from] ? pages[from] + a->v_off : NULL, d);
         attn_score_page(t, pages[p] + a->k_off, p * KERNEL_PAGE, d);
     }
     for (size_t i = 0; i < t->n; i++) /* the queries' place is free now */
         attn_softmax(t, i, t->q + i * ATTN_STRIDE, t->q + i * ATTN_STRIDE + 1);
-    attn_fetch(t, 1, NULL, d);
-    for (size_t p = lo / KERNEL_PAGE; p <= hi / KERNEL_PAGE; p++) {
+    for (size_t p = from; p <= to; p++) {
         if (!pages[p])
             continue;
-        size_t after = (seg + 1) * (ATTN_SEG / KERNEL_PAGE) + p;
-        attn_fetch(t, 0, first && after < t->end_page && a->pages[after] ? a->pages[after] + a->k_off : NULL, d);
+        const uint8_t *next = p < to ? pages[p + 1] : NULL, *then = after < t->end_page ? a->pages[after] : NULL;
+        attn_fetch(t, !first ? NULL : next ? next + a->v_off : then ? then + a->k_off : NULL, d);
         attn_value_page(t, pages[p] + a->v_off, p * KERNEL_PAGE, d);
     }
     attn_tile_end(t, seg);
@@ -430,7 +443,7 @@ VEC void attn_segment_tile(struct attn_state *t, size_t seg, bool first, bool co
 
 /* ---- all rows ---- */
 
-VEC void attn_segment(struct attn_state *t, size_t seg, bool cold, enum dtype d)
+VEC void attn_segment(struct attn_state *t, size_t seg, enum dtype d)
 {
     const struct attn_args *a = t->a;
     size_t start = seg * ATTN_SEG;
@@ -446,7 +459,7 @@ VEC void attn_segment(struct attn_state *t, size_t seg, bool cold, enum dtype d)
             t->lo[j] = from > start ? from - start : 0;
             t->hi[j] = to - start < ATTN_SEG ? to - start : ATTN_SEG - 1;
         }
-        attn_segment_tile(t, seg, i == 0, cold && i == 0, d);
+        attn_segment_tile(t, seg, i == 0, d);
     }
 }
 
@@ -483,7 +496,7 @@ VEC void attn_run(const struct attn_args *a, enum dtype d, attn_mul_fn *direct, 
     if (t->end_page > seg1 * (ATTN_SEG / KERNEL_PAGE))
         t->end_page = seg1 * (ATTN_SEG / KERNEL_PAGE);
     for (size_t seg = seg0; seg < seg1; seg++)
-        attn_segment(t, seg, seg == seg0, d);
+        attn_segment(t, seg, d);
     for (size_t r = 0; r < a->n_q && !a->part; r++)
         elem_map(ELEM_SCALE, a->out[r], t->sum + r * t->hdp, NULL, 1.0f / t->merged[r].len, a->head_dim);
 }
