@@ -109,6 +109,9 @@ struct plan {
     struct pool_work *work;  /* [n_step] in mem: who took which piece of the running step */
     struct attn_item *items; /* [max_tok] in mem: query tiles of the running batch */
     int query_tokens;        /* tokens per query tile */
+    float *part;             /* [part_floats] in mem: attention's segments that wait to be merged (attend.c) */
+    atomic_int *part_done;   /* [part_units] in mem: finished pieces of an item and head; zero between steps */
+    size_t part_off, part_floats, part_units;
     struct few few;
     struct ledger_owner *owner;
 };
@@ -136,9 +139,19 @@ struct run { /* one worker's view of it */
 float *run_value(const struct run *r, int value);
 void *run_act(const struct run *r, int act);
 void run_matmul(const struct run *r, const struct micro *m, const struct linear_args *part, int thread);
-void run_attn_item(const struct run *r, const struct micro *m, const struct attn_item *it, int head, int thread);
+uint8_t *run_scratch(const struct run *r, int thread);
 size_t run_groups(const struct run *r, const struct micro *m); /* of KERNEL_MR rows */
 bool run_go_on(const struct run *r, int thread, bool poll);    /* false: the batch was cancelled */
+
+struct attend_cut {
+    size_t pieces;
+    size_t chunk; /* segments of a piece; 0: items are not cut */
+};
+struct attend_cut attend_cut(const struct run *r, const struct micro *m, int n_threads);
+/* One piece. store: the item's own keys and values are not in the cache yet. */
+void attend_piece(const struct run *r, const struct micro *m, const struct attend_cut *c, size_t piece, int thread,
+                  bool store);
+void attend_plan(struct plan *p, int n_threads);
 
 int few_compile(struct plan *p, const struct kernels *k);
 void few_done(struct few *f);

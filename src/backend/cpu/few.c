@@ -262,23 +262,12 @@ static void few_glu_rows(const struct run *r, const struct few_step *f, size_t b
     few_gate(r, &r->p->micro[f->glu], begin * KERNEL_MR, end * KERNEL_MR, (int)part.n_tok);
 }
 
-static void few_attend(const struct run *r, const struct micro *m, size_t item, int thread)
-{
-    int heads = m->node->n_kv_head, head = (int)item % heads;
-    const struct attn_item *it = &r->items[item / (size_t)heads];
-    for (int t = it->t0; t < it->t0 + it->n; t++)
-        rows_kv_store_head(r, m, t, head);
-    run_attn_item(r, m, it, head, thread);
-}
-
-/* What a few step's pieces are cut from: row groups, or items of attention, or the chain alone. */
+/* What a few step's pieces are cut from: row groups, or the chain alone. */
 static size_t few_units(const struct run *r, const struct few_step *f)
 {
     if (f->step < 0)
         return 1;
     const struct step *s = &r->p->step[f->step];
-    if (s->kind == MICRO_ATTN)
-        return (size_t)r->n_items * (size_t)r->p->micro[s->first].node->n_kv_head;
     size_t n = 0;
     for (int i = 0; i < (f->glu >= 0 ? 1 : s->n); i++)
         n += (size_t)run_groups(r, &r->p->micro[s->first + i]);
@@ -290,12 +279,23 @@ static void few_do(const struct run *r, const struct few_step *f, size_t begin, 
     if (f->step < 0)
         return;
     const struct step *s = &r->p->step[f->step];
-    if (s->kind == MICRO_ATTN)
-        few_attend(r, &r->p->micro[s->first], begin, thread);
-    else if (f->glu >= 0)
+    if (f->glu >= 0)
         few_glu_rows(r, f, begin, end, thread);
     else
         few_rows(r, s, begin, end, thread);
+}
+
+static void few_attend(const struct run *r, const struct few_step *f, int thread, int n_threads)
+{
+    const struct micro *m = &r->p->micro[r->p->step[f->step].first];
+    struct attend_cut c = attend_cut(r, m, n_threads);
+    size_t piece, last, count = 0;
+    for (; pool_take(&r->work[r->few], c.pieces, 1, &piece, &last); count++) {
+        if (!count)
+            few_chain(r, f, piece == 0);
+        attend_piece(r, m, &c, piece, thread, true);
+    }
+    pool_wait(r->b->pool, &r->work[r->few], c.pieces, count);
 }
 
 void few_walk(struct run *r, int thread, int n_threads)
@@ -309,7 +309,11 @@ void few_walk(struct run *r, int thread, int n_threads)
         struct pool_work *work = &r->work[r->few];
         if ((f->wanted && !r->in->n_wanted) || !run_go_on(r, thread, f->poll))
             return;
-        bool cut = f->step >= 0 && r->p->step[f->step].kind == MICRO_MATMUL;
+        if (f->step >= 0 && r->p->step[f->step].kind == MICRO_ATTN) {
+            few_attend(r, f, thread, n_threads);
+            continue;
+        }
+        bool cut = f->step >= 0;
         size_t units = few_units(r, f), pieces = cut ? few_pieces(units, threads) : units, count = 0;
         for (; pool_take(work, pieces, 1, &piece, &last); count++) {
             if (!count)

@@ -308,7 +308,10 @@ int plan_compile(struct plan *p, const struct kernels *k, int n_threads, struct 
         at = p->items_off + (size_t)p->max_tok * sizeof(struct attn_item);
         p->scratch_off = (at + 4095) & ~(size_t)4095;
         p->scratch_bytes = plan_scratch(p, k);
-        p->few.off = p->scratch_off + (size_t)n_threads * p->scratch_bytes;
+        attend_plan(p, n_threads);
+        p->part_off = p->scratch_off + (size_t)n_threads * p->scratch_bytes;
+        at = p->part_off + p->part_floats * sizeof(float) + p->part_units * sizeof(atomic_int);
+        p->few.off = (at + 4095) & ~(size_t)4095;
         if (!c.rc)
             c.rc = few_compile(p, k);
         p->few.own_off = p->few.off + p->few.bytes;

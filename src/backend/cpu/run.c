@@ -28,7 +28,7 @@ void *run_act(const struct run *r, int act)
     return r->few >= 0 ? run_few(r, &r->p->few.act[act]) : r->p->mem + r->p->act[act].slot.offset;
 }
 
-static uint8_t *run_scratch(const struct run *r, int thread)
+uint8_t *run_scratch(const struct run *r, int thread)
 {
     return r->p->mem + r->p->scratch_off + (size_t)thread * r->p->scratch_bytes;
 }
@@ -126,39 +126,13 @@ static void run_matmuls(const struct run *r, int step, int thread, int n_threads
 
 /* ---- attention ---- */
 
-void run_attn_item(const struct run *r, const struct micro *m, const struct attn_item *it, int head, int thread)
-{
-    const struct graph_node *n = m->node;
-    const struct graph_kv_layer *l = &r->p->graph->kv[n->layer];
-    size_t d = (size_t)n->head_dim, row = (size_t)n->n_head * d;
-    int group = n->n_head / n->n_kv_head, n_q = 0;
-    uint8_t *scratch = run_scratch(r, thread);
-    const float **q = (const float **)(void *)scratch;
-    float **out = (float **)(void *)(scratch + CPU_QUERY_ROWS * sizeof(void *));
-    int32_t *pos = (int32_t *)(void *)(scratch + CPU_QUERY_ROWS * 2 * sizeof(void *));
-    for (int t = it->t0; t < it->t0 + it->n; t++)
-        for (int h = 0; h < group; h++, n_q++) {
-            size_t at = (size_t)t * row + (size_t)(head * group + h) * d;
-            q[n_q] = run_value(r, m->a) + at;
-            out[n_q] = run_value(r, m->out) + at;
-            pos[n_q] = r->in->pos[t];
-        }
-    struct attn_args a = {.q = q, .out = out, .pos = pos, .n_q = (size_t)n_q, .head_dim = d, .window = n->window};
-    a.pages = (const uint8_t *const *)r->in->seqs[r->in->seq[it->t0]].pages[l->cls];
-    a.k_off = l->k_off + (size_t)head * l->head_bytes;
-    a.v_off = l->v_off + (size_t)head * l->head_bytes;
-    a.scratch = scratch + CPU_QUERY_ROWS * 32;
-    r->b->kernels.attn[l->dtype].attn(&a);
-}
-
-static void run_attn(const struct run *r, int step, int thread)
+static void run_attn(const struct run *r, int step, int thread, int n_threads)
 {
     const struct micro *m = &r->p->micro[r->p->step[step].first];
-    size_t heads = (size_t)m->node->n_kv_head, n = (size_t)r->n_items * heads, begin, end, count = 0;
-    for (; pool_take(&r->work[step], n, 1, &begin, &end); count++) {
-        size_t i = n - 1 - begin; /* late positions see most keys: start with them, end with small pieces */
-        run_attn_item(r, m, &r->items[i / heads], (int)(i % heads), thread);
-    }
+    struct attend_cut c = attend_cut(r, m, n_threads);
+    size_t n = c.pieces, begin, end, count = 0;
+    for (; pool_take(&r->work[step], n, 1, &begin, &end); count++)
+        attend_piece(r, m, &c, n - 1 - begin, thread, false); /* late positions see most keys: start with them */
     pool_wait(r->b->pool, &r->work[step], n, count);
 }
 
@@ -203,7 +177,7 @@ static void run_worker(void *arg, int thread, int n_threads)
         else if (step->kind == MICRO_MATMUL)
             run_matmuls(r, s, thread, n_threads);
         else
-            run_attn(r, s, thread);
+            run_attn(r, s, thread, n_threads);
     }
 }
 
@@ -317,6 +291,8 @@ int backend_plan(struct backend *b, const struct graph *g, const struct weights 
            p->mem_bytes); /* touched now: what the ledger calls held is held, and no prompt pays for page faults */
     p->work = (struct pool_work *)(void *)(p->mem + p->work_off);
     p->items = (struct attn_item *)(void *)(p->mem + p->items_off);
+    p->part = (float *)(void *)(p->mem + p->part_off);
+    p->part_done = (atomic_int *)(void *)(p->part + p->part_floats);
     *out = p;
     return 0;
 }

@@ -293,6 +293,73 @@ static void test_same_bits(void)
     free(got);
 }
 
+enum { DEEP = 2040, DEEP_PAGES = (DEEP + CHUNK) / 64 + 1 };
+
+/* n tokens behind DEEP positions of noise, which `pages` hold. */
+static void run_deep(const struct graph *g, unsigned mask, int threads, int n, uint8_t *const *pages, float *logits)
+{
+    struct err e = {0};
+    struct backend *b;
+    struct ledger_owner *o;
+    struct fs_reader r;
+    struct weights *w;
+    struct plan *p;
+    CHECK_INT(backend_new(&b, &(struct backend_opts){threads, mask}, &e), 0);
+    CHECK_INT(ledger_owner_new(ledger, "test", &o, &e), 0);
+    CHECK_INT(fs_reader_open(&r, path, &e), 0);
+    struct load_args a = {.graph = g, .data = &r, .weights_owner = o, .staging_owner = o};
+    CHECK_INT(backend_load(b, &a, &w, &e), 0);
+    CHECK_INT(backend_plan(b, g, w, CHUNK, CHUNK, o, &p, &e), 0);
+    int32_t token[CHUNK], pos[CHUNK], seq[CHUNK] = {0}, wanted[CHUNK];
+    for (int i = 0; i < n; i++) {
+        token[i] = (i * 5 + 3) % VOCAB;
+        pos[i] = DEEP + i;
+        wanted[i] = i;
+    }
+    struct batch_seq s = {{pages, pages}};
+    struct batch in = {
+        .token = token, .pos = pos, .seq = seq, .n_tok = n, .seqs = &s, .n_seq = 1, .wanted = wanted, .n_wanted = n};
+    for (int twice = 0; twice < 2; twice++) /* nothing stays behind from a step */
+        CHECK_INT(backend_run(b, p, &in, logits, &e), 0);
+    backend_plan_free(p);
+    backend_unload(w);
+    backend_free(b);
+    fs_reader_close(&r);
+    ledger_owner_free(o);
+}
+
+/* Threads share a long sequence by segments; some tokens lie before, some behind the border of one (2048). */
+static void test_split_sequences(void)
+{
+    static const int counts[] = {1, 5, 8, 20};
+    float *want = calloc(CHUNK * VOCAB, sizeof *want), *got = calloc(CHUNK * VOCAB, sizeof *got);
+    for (int window = 0; window <= 700; window += 700) {
+        struct op_case c = {"deep", {.op = OP_ATTN, .head_dim = DIM, .window = window}, want_attn, DT_F16};
+        struct graph *g = build(&c);
+        g->n_ctx = 4096;
+        uint8_t *pages[DEEP_PAGES];
+        unsigned seed = 5;
+        for (int i = 0; i < DEEP_PAGES; i++) {
+            uint16_t *half = malloc(block_bytes(g));
+            for (size_t j = 0; j < block_bytes(g) / 2; j++)
+                half[j] = f32_to_f16(noise(&seed));
+            pages[i] = (uint8_t *)half;
+        }
+        for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+            run_deep(g, 0, 1, counts[i], pages, want);
+            for (int threads = 2; threads <= 5; threads++) {
+                run_deep(g, ~0u, threads, counts[i], pages, got);
+                CHECK(memcmp(got, want, (size_t)counts[i] * VOCAB * sizeof *got) == 0);
+            }
+        }
+        for (int i = 0; i < DEEP_PAGES; i++)
+            free(pages[i]);
+        graph_free(g);
+    }
+    free(want);
+    free(got);
+}
+
 static void test_every_op_has_a_case(void)
 {
     for (int op = 0; op < OP_COUNT; op++) {
@@ -367,6 +434,7 @@ int main(void)
     RUN(test_every_op_has_a_case);
     RUN(test_values);
     RUN(test_same_bits);
+    RUN(test_split_sequences);
     RUN(test_refusals);
     ledger_free(ledger);
     for (int i = 0; i < N_W; i++)
