@@ -264,6 +264,20 @@ AVX2_INLINE void store_rows(const struct linear_args *a, size_t g, size_t t, con
         y[r] = bias ? acc[r] * factor + bias[r] : acc[r] * factor;
 }
 
+/* Block b's share of its unit, `ahead` bytes later in the stream. Past the end it does no harm. */
+AVX2_INLINE void fetch(const uint8_t *w, size_t ahead, int b, const struct kernel_format *f)
+{
+    size_t share = layout_unit_bytes(f) / (size_t)f->blocks;
+    for (size_t i = 0; ahead && i < share; i += 64)
+        _mm_prefetch((const char *)w + ahead + (size_t)b * share + i, _MM_HINT_T0);
+}
+
+AVX2_INLINE struct entry256 act_entry(const struct act_block *x, size_t i, const struct kernel_format *f)
+{
+    return (struct entry256){
+        x->hi + 32 * i, x->lo + 32 * i, x->dx + i, x->xs + i, f->dtype == DT_Q6_K ? x->n0 + i : x->n8 + i, x->n1 + i};
+}
+
 /* ---- several tokens: panels of activations spread over the lanes ---- */
 
 /* Of quads, or of pairs of int16. */
@@ -413,23 +427,29 @@ AVX2_INLINE void pairs_mul(float *acc, const struct half256 *blk, const uint8_t 
     }
 }
 
-/* Blocks [b0, b0 + nb) of one group times the panel's n tokens. */
-AVX2_INLINE void chunk_mul(float *acc, const uint8_t *panel, const uint8_t *group, size_t b0, size_t nb, size_t n,
+/* What a panel holds: nb blocks from b0 on, n tokens. */
+struct chunk256 {
+    size_t b0, nb, n, ahead;
+};
+
+/* The panel times one group. */
+AVX2_INLINE void chunk_mul(float *acc, const uint8_t *panel, const uint8_t *group, const struct chunk256 *c,
                            const struct kernel_format *f, bool pairs)
 {
     struct unit256 unit;
-    for (size_t b = b0; b < b0 + nb; b++, panel += n * entry_bytes(pairs)) {
+    for (size_t b = c->b0; b < c->b0 + c->nb; b++, panel += c->n * entry_bytes(pairs)) {
         const uint8_t *head = group + b / (size_t)f->blocks * layout_unit_bytes(f);
         int own = (int)(b % (size_t)f->blocks);
-        if (f->blocks == 1 || b == b0)
+        fetch(head, c->ahead, own, f);
+        if (f->blocks == 1 || b == c->b0)
             load_unit(&unit, head, own, CHUNK, f);
         for (int h = 0; h < 16; h += 8) {
             struct half256 blk;
             load_half_block(&blk, &unit, head, own, h, f);
             if (pairs)
-                pairs_mul(acc + h, &blk, panel, n, f);
+                pairs_mul(acc + h, &blk, panel, c->n, f);
             else
-                quads_mul(acc + h, &blk, panel, n, f);
+                quads_mul(acc + h, &blk, panel, c->n, f);
         }
     }
 }
@@ -448,8 +468,9 @@ AVX2_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, si
         for (size_t j = 0; j < nb; j++)
             for (size_t i = 0; i < n; i++)
                 spread(panel + (j * n + i) * entry_bytes(pairs), a, t0 + i, b + j, f, pairs, wide);
+        struct chunk256 c = {b, nb, n, a->ahead};
         for (size_t g = 0; g < ng; g++)
-            chunk_mul(acc + g * n * 16, panel, (const uint8_t *)a->w + (g0 + g) * gb, b, nb, n, f, pairs);
+            chunk_mul(acc + g * n * 16, panel, (const uint8_t *)a->w + (g0 + g) * gb, &c, f, pairs);
     }
     for (size_t g = 0; g < ng; g++)
         for (size_t i = 0; i < n; i++)
@@ -458,19 +479,7 @@ AVX2_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, si
 
 /* ---- few tokens: a stream over the weights ---- */
 
-/* Block b's share of its unit, `ahead` bytes later in the stream. Past the end it does no harm. */
-AVX2_INLINE void fetch(const uint8_t *w, size_t ahead, int b, const struct kernel_format *f)
-{
-    size_t share = layout_unit_bytes(f) / (size_t)f->blocks;
-    for (size_t i = 0; ahead && i < share; i += 64)
-        _mm_prefetch((const char *)w + ahead + (size_t)b * share + i, _MM_HINT_T0);
-}
-
-AVX2_INLINE struct entry256 act_entry(const struct act_block *x, size_t i, const struct kernel_format *f)
-{
-    return (struct entry256){
-        x->hi + 32 * i, x->lo + 32 * i, x->dx + i, x->xs + i, f->dtype == DT_Q6_K ? x->n0 + i : x->n8 + i, x->n1 + i};
-}
+/* ---- few tokens: a stream over the weights ---- */
 
 /* One token: sums in registers. */
 AVX2_INLINE void single(const struct linear_args *a, size_t g, size_t t, const struct kernel_format *f, bool wide)
@@ -531,7 +540,8 @@ AVX2_INLINE void few(const struct linear_args *a, size_t g, size_t t, size_t n, 
 AVX2_INLINE void mul(const struct linear_args *a, const struct kernel_format *f, bool wide)
 {
     const size_t most = wide || f->bits == 8 ? PANEL_TOK / 2 : PANEL_TOK;
-    const size_t is_few = !wide ? 16 : f->bits == 8 ? 4 : 8; /* where a panel begins to pay */
+    /* Where a panel begins to pay: later on cores that need the stream (linear_args.ahead). */
+    const size_t is_few = wide ? f->bits == 8 ? 4 : 8 : a->ahead ? 16 : 8;
     size_t groups = (a->n_rows + 15) / 16, g1 = a->g1 < groups ? a->g1 : groups;
     for (size_t t = a->t0, n; t < a->t1; t += n) {
         size_t left = a->t1 - t, room = 8 - t % 8;
@@ -569,5 +579,5 @@ FORMATS(DEFINE)
 void avx2_init_linear(struct kernels *k)
 {
 #define ROW(T) k->linear[DT_##T].mul = mul_##T;
-    FORMATS(ROW)
+    FORMATS(ROW) k->linear_groups = 12;
 }

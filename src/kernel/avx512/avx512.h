@@ -12,7 +12,6 @@ size_t avx512_scratch(size_t k, size_t n_tok); /* what all linear layers need */
 void avx512_init(struct kernels *k);
 void avx512_init_linear(struct kernels *k);
 void avx512_init_float(struct kernels *k);
-void avx512_init_act(struct kernels *k);
 void avx512_init_attn(struct kernels *k);
 void avx512_init_elem(struct kernels *k);
 

@@ -6,6 +6,5 @@ void avx512_init(struct kernels *k)
     avx512_init_linear(k);
     avx512_init_float(k);
     avx512_init_attn(k);
-    avx512_init_act(k);
     avx512_init_elem(k);
 }

@@ -400,7 +400,7 @@ AVX512_INLINE void chunk_mul(const struct chunk *c, size_t g0, size_t g, int ng,
 }
 
 /* Groups [g0, g0 + ng), ng <= BATCH, times tokens [t0, t0 + n), n <= STRIPE. A chunk of activations stays in L1 for all groups; few
- * tokens take one group after the other, so that the weights are one stream. */
+ * tokens take one group or three after the other, so that the weights are one stream or three. */
 AVX512_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, size_t t0, size_t n,
                              const struct kernel_format *f, bool wide)
 {
@@ -448,7 +448,7 @@ AVX512_INLINE void mul(const struct linear_args *a, const struct kernel_format *
     size_t groups = (a->n_rows + 15) / 16, g1 = a->g1 < groups ? a->g1 : groups;
     for (size_t t = a->t0, n; t < a->t1; t += n) {
         n = a->t1 - t < STRIPE ? a->t1 - t : STRIPE;
-        size_t most = n <= 16 ? 1 : BATCH;
+        size_t most = n <= 4 ? 1 : n <= 16 ? ROWS_MAX : BATCH;
         for (size_t g = a->g0; g < g1; g += n == 1 ? 1 : most)
             if (n == 1)
                 single(a, g, t, f, wide);
