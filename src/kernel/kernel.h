@@ -83,6 +83,23 @@ static inline size_t kernel_kv_bytes(enum dtype t, size_t head_dim)
     return head_dim / dtype_info(t)->block * dtype_info(t)->bytes * KERNEL_PAGE;
 }
 
+/* Q8_0's keys, and the queries that meet them, are turned by a Hadamard matrix: large dimensions, which would spoil their
+ * group's scale, are spread over all. Groups of n, the largest power of two in head_dim; stage by stage, sums of pairs 1, 2, 4, ...
+ * apart. The factor 1/n is the queries' alone, and exact. */
+static inline void kernel_turn(float *x, size_t head_dim, bool query)
+{
+    size_t n = head_dim & (~head_dim + 1);
+    for (size_t len = 1; len < n; len *= 2)
+        for (size_t i = 0; i < head_dim; i += 2 * len)
+            for (size_t j = i; j < i + len; j++) {
+                float a = x[j], b = x[j + len];
+                x[j] = a + b;
+                x[j + len] = a - b;
+            }
+    for (size_t i = 0; query && i < head_dim; i++)
+        x[i] *= 1.0f / (float)n;
+}
+
 struct attn_kernel { /* one per dtype that a cache can have; NULL for the others */
     void (*attn)(const struct attn_args *a);
     /* Writes K (as column `slot`) and V (as row `slot`) of one head, rounded to the dtype, into one block. */

@@ -5,7 +5,7 @@
  * and the segments are merged in ascending order:
  *     M' = max(M, m)   a = fm_expf(M - M')   b = fm_expf(m - M')   L = fmaf(L, a, l * b)   O = fmaf(O, a, o * b)
  * At the end out = O * (1 / L). Positions outside the window are never touched. A cached number is decoded to f32 first, which is
- * exact for every dtype (Q8_0: code times f16 scale has 19 bits). */
+ * exact for every dtype (Q8_0: code times f16 scale has 19 bits). Q8_0's queries and keys are turned before (kernel_turn). */
 #include "base/fmath.h"
 #include "kernel/ref/ref.h"
 #include <math.h>
@@ -103,8 +103,11 @@ static size_t first_key(const struct attn_args *a, size_t i)
 
 static inline void attend(const struct attn_args *a, enum dtype t)
 {
-    float *s = a->scratch, *o = s + KERNEL_SEGMENT;
+    float *s = a->scratch, *o = s + KERNEL_SEGMENT, *turned = o + 2 * a->head_dim;
     for (size_t i = 0; i < a->n_q; i++) {
+        memcpy(turned, a->q[i], a->head_dim * sizeof *turned);
+        if (t == DT_Q8_0)
+            kernel_turn(turned, a->head_dim, true);
         struct merged g = {.sum = o + a->head_dim};
         size_t first = first_key(a, i), last = (size_t)a->pos[i];
         for (size_t lo = first; lo <= last; lo = (lo / KERNEL_SEGMENT + 1) * KERNEL_SEGMENT) {
@@ -113,11 +116,11 @@ static inline void attend(const struct attn_args *a, enum dtype t)
             if (a->part) {
                 float *to = a->part + (i * a->part_n + seg - a->part_first) * kernel_part(a->head_dim);
                 if (seg >= a->seg0 && seg < a->seg1)
-                    segment(a, a->q[i], key, s, &to[0], &to[1], to + 16, t);
+                    segment(a, turned, key, s, &to[0], &to[1], to + 16, t);
                 continue;
             }
             float m, l;
-            segment(a, a->q[i], key, s, &m, &l, o, t);
+            segment(a, turned, key, s, &m, &l, o, t);
             merge(&g, m, l, o, a->head_dim);
         }
         if (!a->part)
@@ -140,7 +143,7 @@ static void attn_merge(const struct attn_args *a)
 static size_t attn_scratch(size_t n_q, size_t head_dim)
 {
     (void)n_q;
-    return (KERNEL_SEGMENT + 2 * head_dim) * sizeof(float);
+    return (KERNEL_SEGMENT + 3 * head_dim) * sizeof(float);
 }
 
 /* Types of one number a block: encoded in a row, K then spread over its column. */
@@ -162,7 +165,10 @@ static inline void store_q8_0(uint8_t *kp, uint8_t *vp, const float *k, const fl
     const struct dtype_info *info = dtype_info(DT_Q8_0);
     uint8_t row[512 / KERNEL_GROUP * BLOCK], *p = row;
     size_t groups = head_dim / KERNEL_GROUP;
-    info->encode(row, k, head_dim);
+    float turned[512];
+    memcpy(turned, k, head_dim * sizeof *turned);
+    kernel_turn(turned, head_dim, false);
+    info->encode(row, turned, head_dim);
     for (size_t g = 0; g < groups; g++, p += BLOCK) {
         memcpy(kp + KERNEL_PAGE * head_dim + 2 * (g * KERNEL_PAGE + slot), p, 2);
         for (size_t i = 0; i < KERNEL_GROUP; i++)

@@ -417,6 +417,8 @@ VEC void attn_segment_tile(struct attn_state *t, size_t seg, bool first, enum dt
     size_t lo = ATTN_SEG, hi = 0;
     for (size_t i = 0; i < t->n; i++) {
         memcpy(t->q + i * ATTN_STRIDE, a->q[t->row[i]], a->head_dim * sizeof(float));
+        if (d == DT_Q8_0)
+            kernel_turn(t->q + i * ATTN_STRIDE, a->head_dim, true);
         memset(t->o + i * ATTN_STRIDE, 0, t->hdp * sizeof(float));
         lo = t->lo[i] < lo ? t->lo[i] : lo;
         hi = t->hi[i] > hi ? t->hi[i] : hi;
