@@ -40,6 +40,8 @@ struct hearth_opts {
 };
 /* How long an idle model stays, beside what memory demands: seconds, or one of these. */
 enum hearth_keep { HEARTH_KEEP_DEFAULT = 0, HEARTH_KEEP_FOREVER = -1, HEARTH_KEEP_NOT = -2 };
+/* "90", "90s", "5m", "2h", "1h30m", "-1" (for ever), "0" (not at all) -> a value of keep_alive. */
+int hearth_keep_parse(const char *text, int *out, struct err *e);
 int hearth_open(struct hearth **out, const struct hearth_opts *o, struct err *e);
 void hearth_close(struct hearth *h);
 
@@ -60,6 +62,7 @@ struct hearth_bias {
     int32_t id;
     float bias;
 };
+enum hearth_priority { HEARTH_INTERACTIVE, HEARTH_BATCH, HEARTH_BACKGROUND };
 struct hearth_request {
     const char *messages_json; /* chat: JSON array of OpenAI messages; or NULL */
     const char *tools_json;    /* JSON array or NULL */
@@ -84,6 +87,9 @@ struct hearth_request {
     int logprobs; /* 0: none; k+1: logprobs with k alternatives (k 0..20) */
     bool ignore_eos;
     int keep_alive;            /* as hearth_model_keep, of the request's model */
+    int priority;              /* enum hearth_priority: who comes first when not all can run */
+    double timeout_s;          /* from now; 0: none. Then it fails with ERR_TIMEOUT */
+    uint64_t key;              /* whose request it is; 0: nobody's in particular */
     bool no_guess;             /* no speculation: the same tokens, one a step */
     void (*notify)(void *arg); /* as request_args.notify; NULL: use hearth_next with a timeout */
     void *notify_arg;
@@ -144,10 +150,10 @@ struct hearth_model_status {
 };
 /* What the machine's memory allows, and what came of it. */
 struct hearth_pressure {
-    const char *level;     /* "none", "some": the limit is below the ceiling; "high": it is falling */
-    double some10, full10; /* % of the last 10 s in which tasks stalled for memory; negative: unknown */
-    size_t ceiling, limit, machine_left, group_left; /* group_left: SIZE_MAX without a limit */
-    uint64_t evicted;                                /* models that had to go */
+    const char *level;           /* "none", "some": the limit is below the ceiling; "high": it is falling */
+    double some10, full10;       /* % of the last 10 s in which tasks stalled for memory; negative: unknown */
+    size_t ceiling, limit, left; /* left: outside, of the machine or its tightest group */
+    uint64_t evicted;            /* models that had to go */
 };
 void hearth_pressure(struct hearth *h, struct hearth_pressure *out);
 size_t hearth_models(struct hearth *h, struct hearth_model_status *out, size_t max);

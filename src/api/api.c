@@ -37,7 +37,7 @@ static void answer_options(struct api *a, struct http_req *r, const char *allowe
     reply_add(&y, "Allow", methods);
     if (guard_foreign_origin(a, r)) {
         reply_add(&y, "Access-Control-Allow-Methods", methods);
-        reply_add(&y, "Access-Control-Allow-Headers", "Authorization, Content-Type");
+        reply_add(&y, "Access-Control-Allow-Headers", "Authorization, Content-Type, X-Hearth-Priority");
         reply_add(&y, "Access-Control-Max-Age", "600");
     }
     reply_send(a, r, &y);
@@ -85,6 +85,8 @@ static void on_head(void *arg, struct http_req *r)
         reply_problem_set(&p, 415, "unsupported_media_type", NULL,
                           "the body's type is \"%.100s\", but must be application/json",
                           http_header(r, "Content-Type"));
+        reply_problem(a, r, &p);
+    } else if (t->queues && guard_full(a, &p)) {
         reply_problem(a, r, &p);
     } else if (t->at_once) {
         t->handler(a, r);

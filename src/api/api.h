@@ -16,14 +16,22 @@
  *
  * GET /api/status, one object for `hearth ps` and the page's strip:
  *   {"version", "url", "pid", "uptime_s", "default_model" (null if none),
- *    "memory":   {"ceiling", "used", "free", "peak", "rss", "owners": [{"path", "bytes"}]}          bytes, largest owner first
+ *    "memory":   {"ceiling", "limit" (what the machine allows now), "pressure": "none"|"some"|"high", "machine_left" (or its group), "stalled_some",
+ *                 "stalled_full" (%, or null), "models_evicted", "used", "free", "peak", "rss",
+ *                 "owners": [{"path", "bytes"}]}                                                    bytes, largest owner first
  *    "models":   [{"name", "state": "ready"|"loading"|"unloading"|"installed", "resident": bool, "default": bool, "family",
- *                  "quant", "bytes" (memory if resident, else file), "n_ctx", "running", "progress" 0..1, "load_s",
+ *                  "quant", "bytes" (memory if resident, else file), "n_ctx", "running", "progress" 0..1, "waiting" (for memory), "load_s",
+ *                  "users", "keep_alive" (seconds, -1 for ever, null on disk), "value" (of its staying),
  *                  "last_used" (unix seconds, 0 never), "chat" (bool, null if not known yet), "good_for"}]
- *    "requests": {"running", "waiting", "loading", "list": [{"id", "model", "phase": "loading"|"prefill"|"decode", "stream",
+ *    "requests": {"running", "waiting", "waiting_tokens", "loading", "list": [{"id", "model", "phase": "loading"|"prefill"|"decode", "stream",
  *                  "age_s", "prompt_tokens", "output_tokens"}]}   running/waiting: the engine's; prefill includes the queue
  *    "speed":    {"tokens_per_s" (output over the last seconds, all requests), "last_tokens_per_s", "last_ttft_ms"} null if none
- *    "totals":   {"requests", "cancelled", "prompt_tokens", "output_tokens"}}
+ *    "prefix_cache": {"blocks", "bytes", "lookups", "hits", "hit_tokens", "missed_tokens"}
+ *    "totals":   {"requests", "cancelled", "refused", "timed_out", "preempted", "prompt_tokens", "output_tokens"}}
+ *
+ * Extensions of OpenAI's requests, all optional: "keep_alive" (seconds or "5m", -1 for ever, 0 at once: how long the model stays after
+ * this), "priority" ("interactive", "batch", "background"; or the header X-Hearth-Priority), "timeout" (seconds; then 504). A full
+ * queue answers 429 with Retry-After before the body is read; a model that gets no memory in time 503 with Retry-After.
  *
  * Extension of OpenAI's replies: the final reply (streams: the usage chunk, or the last chunk without include_usage) carries
  *   "timings": {"queue_ms", "prompt_n", "prompt_ms", "cached_n", "predicted_n", "predicted_ms", "predicted_per_second"}

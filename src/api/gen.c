@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { GEN_BURST = 64, GEN_KEEP_ALIVE_S = 5 };
+enum { GEN_BURST = 64, GEN_KEEP_ALIVE_S = 5, GEN_PROGRESS_S = 1 };
 
 static void gen_gone(void *arg) /* under the request's lock: wake only */
 {
@@ -91,14 +91,29 @@ static void gen_loaded(struct load_wait *w, struct hearth_model *m, const struct
         gen_fail_err(g, &(struct err){ERR_CANCELLED, "Hearth is stopping"}, NULL);
 }
 
+/* What the headers say of it: whose it is, and how urgent if the body does not say. */
+static int read_head(struct gen *g, struct problem *p)
+{
+    const char *auth = http_header(g->r, "Authorization"), *priority = http_header(g->r, "X-Hearth-Priority");
+    uint64_t h = 14695981039346656037u; /* FNV-1a: a number for the scheduler, no secret */
+    for (const char *c = auth; c && *c; c++)
+        h = (h ^ (unsigned char)*c) * 1099511628211u;
+    g->p.rq.key = auth ? h : 0;
+    if (priority && !cJSON_GetObjectItemCaseSensitive(g->p.root, "priority"))
+        return params_priority(priority, &g->p.rq.priority, p);
+    return 0;
+}
+
 void gen_begin(struct gen *g, void (*start)(struct gen *g))
 {
     char name[512];
     struct problem p;
     g->start = start;
+    if (g->p.rq.timeout_s > 0)
+        g->deadline_ns = g->born_ns + (uint64_t)(g->p.rq.timeout_s * 1e9);
     pump_add(g);
     http_watch(g->r, gen_gone, gen_wake, g);
-    if (loader_resolve(g->a, g->p.model, name, sizeof name, &p)) {
+    if (read_head(g, &p) || loader_resolve(g->a, g->p.model, name, sizeof name, &p)) {
         gen_fail(g, &p);
         return;
     }
@@ -124,6 +139,12 @@ static int gen_submit(struct gen *g, size_t i, struct err *e)
     struct hearth_gen *hg = NULL;
     rq.notify = gen_wake;
     rq.notify_arg = g;
+    if (g->deadline_ns) {
+        uint64_t now = clock_ns();
+        if (now >= g->deadline_ns)
+            return err_set(e, ERR_TIMEOUT, "the request's time was over before it could begin");
+        rq.timeout_s = (double)(g->deadline_ns - now) * 1e-9;
+    }
     if (!g->p.chat) {
         rq.prompt = g->p.prompt[i].text;
         rq.ids = g->p.prompt[i].ids;
@@ -245,10 +266,21 @@ bool gen_work(struct gen *g, uint64_t now_ns)
     return false;
 }
 
-void gen_keep_alive(struct gen *g, uint64_t now_ns)
+/* The first sign of life fixes the status at 200, so it comes late; then a load tells every second how far it is. */
+void gen_tick(struct gen *g, uint64_t now_ns)
 {
-    if (g->p.stream && !atomic_load(&g->gone) && now_ns - g->sent_ns >= (uint64_t)GEN_KEEP_ALIVE_S * 1000000000)
-        out_keep_alive(g, now_ns);
+    bool loading = atomic_load(&g->phase) == GEN_LOADING;
+    uint64_t every = g->stream_open && loading ? GEN_PROGRESS_S : GEN_KEEP_ALIVE_S;
+    if (loading && g->deadline_ns && now_ns >= g->deadline_ns && loader_abandon(g->a, &g->wait)) {
+        gen_fail_err(g, &(struct err){ERR_TIMEOUT, "the request's time was over while it waited for its model"}, NULL);
+        return;
+    }
+    if (!g->p.stream || atomic_load(&g->gone) || now_ns - g->sent_ns + 100000000 < every * 1000000000)
+        return;
+    char comment[160] = "";
+    if (loading)
+        loader_progress(g->a, &g->wait, comment, sizeof comment);
+    out_keep_alive(g, comment, now_ns);
 }
 
 void gen_detach(struct gen *g)

@@ -34,7 +34,7 @@ struct gen {
     void (*start)(struct gen *g);  /* worker thread, g->m is set; ends with gen_answer, gen_fail or gen_run */
     char id[40], model[96];
     int64_t created;
-    uint64_t born_ns;
+    uint64_t born_ns, deadline_ns; /* deadline 0: none */
     atomic_int phase;
     atomic_bool gone;
     struct problem problem; /* FAILED */
@@ -68,10 +68,11 @@ void gen_detach(struct gen *g); /* pump only: cancels; after it nobody wakes g *
 void gen_free(struct gen *g);   /* pump only, after gen_detach and off all lists */
 void gen_fail(struct gen *g, const struct problem *p);
 void gen_fail_err(struct gen *g, const struct err *e, const char *param);
-void gen_answer(struct gen *g);                      /* g->answer is complete */
-void gen_generate(struct gen *g);                    /* a `start`: submits the prompts */
-bool gen_work(struct gen *g, uint64_t now_ns);       /* pump: true when it has ended and may be freed */
-void gen_keep_alive(struct gen *g, uint64_t now_ns); /* pump */
+void gen_answer(struct gen *g);                /* g->answer is complete */
+void gen_generate(struct gen *g);              /* a `start`: submits the prompts */
+bool gen_work(struct gen *g, uint64_t now_ns); /* pump: true when it has ended and may be freed */
+void gen_tick(struct gen *g,
+              uint64_t now_ns); /* pump, about once a second: signs of life, deadlines of those that wait for a model */
 
 /* pump.c */
 int pump_start(struct api *a, struct err *e);

@@ -5,6 +5,7 @@
  * a page. On a wildcard address any Host passes, since any name may lead there; a key is compulsory then. */
 #include "api/guard.h"
 #include "api/state.h"
+#include "engine/engine.h"
 #include <string.h>
 #include <strings.h>
 
@@ -97,4 +98,26 @@ int guard_check(struct api *a, struct http_req *r, bool needs_key, struct proble
     if (strncasecmp(auth, "Bearer ", 7) != 0 || !same_secret(auth + 7, a->key))
         return reply_problem_set(p, 401, "invalid_api_key", NULL, "the API key is not right");
     return 0;
+}
+
+int guard_full(struct api *a, struct problem *p)
+{
+    struct engine_stats s;
+    engine_stats(hearth_engine(a->h), &s);
+    if (!s.queue_full)
+        return 0;
+    atomic_fetch_add(&a->meter.refused, 1);
+    return reply_problem_set(p, 429, "queue_full", NULL,
+                             "%d requests with prompts of %lld tokens are waiting, the queue holds no more",
+                             s.n_waiting, (long long)s.waiting_tokens);
+}
+
+int guard_retry_s(struct api *a)
+{
+    enum { MOST_S = 60 };
+    struct engine_stats s;
+    engine_stats(hearth_engine(a->h), &s);
+    double done = (double)s.requests_total - s.n_waiting - s.n_running;
+    double wait = done > 0 ? s.busy_s_total / done * s.n_waiting : 1;
+    return wait < 1 ? 1 : wait > MOST_S ? MOST_S : (int)(wait + 0.5);
 }

@@ -167,6 +167,26 @@ void loader_wait(struct api *a, const char *name, struct load_wait *w)
         w->done(w, NULL, &e);
 }
 
+void loader_progress(struct api *a, const struct load_wait *w, char *out, size_t max)
+{
+    struct hearth_model_status m[64];
+    char given[512] = "", name[512];
+    pthread_mutex_lock(&a->loader.mu);
+    if (w->load)
+        snprintf(given, sizeof given, "%s", w->load->name);
+    pthread_mutex_unlock(&a->loader.mu);
+    out[0] = 0;
+    if (!given[0])
+        return;
+    known_name(a, given, name, sizeof name);
+    size_t n = hearth_models(a->h, m, 64);
+    for (size_t i = 0; i < n && i < 64; i++)
+        if (!strcmp(m[i].name, name) && m[i].waiting)
+            snprintf(out, max, "%.90s waits for memory", name);
+        else if (!strcmp(m[i].name, name))
+            snprintf(out, max, "loading %.90s, %d %%", name, (int)(m[i].progress * 100));
+}
+
 bool loader_abandon(struct api *a, struct load_wait *w)
 {
     bool waited = false;

@@ -12,6 +12,8 @@ struct load_wait {
 };
 /* name as hearth_model_get takes it (see loader_resolve). done runs exactly once, unless loader_abandon says true. */
 void loader_wait(struct api *a, const char *name, struct load_wait *w);
+/* "loading qwen2.5-coder:1.5b, 43 %", or "" when it waits no more. */
+void loader_progress(struct api *a, const struct load_wait *w, char *out, size_t max);
 bool loader_abandon(struct api *a, struct load_wait *w); /* true: was waiting and is not any more */
 void loader_init(struct loader *l);
 void loader_done(struct loader *l); /* waits for its threads */

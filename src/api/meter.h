@@ -18,6 +18,7 @@ struct meter {
     struct meter_histogram latency[METER_ROUTES];
     atomic_uint_fast64_t status[METER_ROUTES][6]; /* by first digit; 0: no answer sent */
     struct meter_histogram ttft, queue;
+    atomic_uint_fast64_t refused; /* before the body was read, by a full queue */
     struct meter_second recent[METER_SECONDS];
     _Atomic double last_tokens_per_s, last_ttft_ms; /* negative: none yet */
 };

@@ -40,11 +40,25 @@ static void write_engine(struct api *a, struct buf *b)
     engine_stats(hearth_engine(a->h), &s);
     one(b, "hearth_requests_running", "gauge", "Sequences in the batch.", s.n_running);
     one(b, "hearth_requests_waiting", "gauge", "Sequences waiting for a place in the batch.", s.n_waiting);
+    one(b, "hearth_waiting_prompt_tokens", "gauge", "Their prompt tokens.", (double)s.waiting_tokens);
+    one(b, "hearth_refused_total", "counter", "Requests refused because the queue was full.",
+        (double)(s.refused_total + atomic_load(&a->meter.refused)));
+    one(b, "hearth_timeout_total", "counter", "Sequences whose time was over.", (double)s.timeout_total);
     one(b, "hearth_models_resident", "gauge", "Models in memory.", s.n_models);
     one(b, "hearth_sequences_total", "counter", "Sequences submitted to the engine.", (double)s.requests_total);
     one(b, "hearth_cancelled_total", "counter", "Sequences cancelled.", (double)s.cancelled_total);
     one(b, "hearth_preempted_total", "counter", "Sequences that gave their memory back and were computed again.",
         (double)s.preempted_total);
+    one(b, "hearth_prefix_lookups_total", "counter", "Prompts looked up in the prefix cache.",
+        (double)s.prefix_lookups_total);
+    one(b, "hearth_prefix_hits_total", "counter", "Prompts of which a beginning was found.",
+        (double)s.prefix_hits_total);
+    one(b, "hearth_prefix_hit_tokens_total", "counter", "Prompt tokens that were not computed again.",
+        (double)s.prefix_hit_tokens_total);
+    one(b, "hearth_prefix_evicted_total", "counter", "Blocks that left the prefix cache.",
+        (double)s.prefix_evicted_total);
+    one(b, "hearth_prefix_blocks", "gauge", "Blocks kept by the prefix cache alone.", (double)s.prefix_blocks);
+    one(b, "hearth_prefix_bytes", "gauge", "Their bytes.", (double)s.prefix_bytes);
     one(b, "hearth_prompt_tokens_total", "counter", "Prompt tokens computed.", (double)s.tokens_prompt_total);
     one(b, "hearth_output_tokens_total", "counter", "Tokens generated.", (double)s.tokens_output_total);
     one(b, "hearth_draft_tokens_total", "counter", "Tokens guessed ahead and run.", (double)s.drafted_total);
@@ -64,6 +78,15 @@ static void write_memory(struct api *a, struct buf *b)
     struct ledger_row rows[ROWS];
     size_t n = ledger_list(l, rows, ROWS);
     one(b, "hearth_memory_ceiling_bytes", "gauge", "The most Hearth may reserve.", (double)ledger_ceiling(l));
+    struct hearth_pressure p;
+    hearth_pressure(a->h, &p);
+    one(b, "hearth_memory_limit_bytes", "gauge", "What the machine's memory allows now; at most the ceiling.",
+        (double)p.limit);
+    one(b, "hearth_memory_pressure", "gauge", "0 none, 1 the limit is below the ceiling, 2 it is falling.",
+        !strcmp(p.level, "none")   ? 0
+        : !strcmp(p.level, "some") ? 1
+                                   : 2);
+    one(b, "hearth_models_evicted_total", "counter", "Models that left because memory was needed.", (double)p.evicted);
     one(b, "hearth_memory_reserved_bytes", "gauge", "Reserved by all owners.", (double)ledger_used(l));
     one(b, "hearth_memory_peak_bytes", "gauge", "The most that was ever reserved.", (double)ledger_peak(l));
     one(b, "process_resident_memory_bytes", "gauge", "Resident memory of the process.", (double)cpu_rss());
@@ -87,6 +110,13 @@ static void write_models(struct api *a, struct buf *b)
         label(b, rows[i].name);
         buf_printf(b, ",state=\"%s\"} 1\n", rows[i].state);
     }
+    head(b, "hearth_model_bytes", "gauge", "Memory of each resident model.");
+    for (size_t i = 0; rows && i < n; i++)
+        if (rows[i].resident) {
+            buf_str(b, "hearth_model_bytes{model=");
+            label(b, rows[i].name);
+            buf_printf(b, "} %" PRIu64 "\n", rows[i].bytes);
+        }
     head(b, "hearth_model_running", "gauge", "Requests of each resident model.");
     for (size_t i = 0; rows && i < n; i++) {
         if (!rows[i].resident)

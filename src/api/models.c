@@ -27,6 +27,10 @@ static void from_status(struct model_row *row, const struct hearth_model_status 
     row->progress = m->progress;
     row->last_used = m->last_used;
     row->chat = m->chat;
+    row->waiting = m->waiting;
+    row->users = m->users;
+    row->keep = m->keep;
+    row->value = m->value;
 }
 
 static void from_store(struct model_row *row, const struct store_model *m)
@@ -86,6 +90,13 @@ static void write_model(struct jsonw *w, const struct model_row *m, int64_t star
     else
         jsonw_null(w);
     jsonw_kstr(w, "state", m->state);
+    jsonw_key(w, "status"); /* as llama.cpp's router has it, and how far */
+    jsonw_obj(w);
+    bool leaving = !strcmp(m->state, "unloading");
+    jsonw_kstr(w, "value", !m->resident || leaving ? "unloaded" : !strcmp(m->state, "ready") ? "loaded" : "loading");
+    jsonw_kdouble(w, "progress", m->resident && !leaving ? m->progress : 0);
+    jsonw_kbool(w, "waits_for_memory", m->waiting);
+    jsonw_end_obj(w);
     jsonw_end_obj(w);
 }
 
@@ -146,6 +157,7 @@ enum route_result models_get_one(struct api *a, struct http_req *r)
 static void load_start(struct gen *g)
 {
     struct jsonw w;
+    hearth_model_keep(g->m, g->p.rq.keep_alive);
     jsonw_init(&w, &g->answer);
     jsonw_obj(&w);
     jsonw_kstr(&w, "model", hearth_model_name(g->m));

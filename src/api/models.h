@@ -6,10 +6,10 @@
 
 struct model_row {
     char name[96], family[24], quant[24], state[16], good_for[160];
-    bool resident, chat;
+    bool resident, chat, waiting; /* waiting: loading, for memory */
     uint64_t bytes;
-    int n_ctx, running;
-    double load_s, progress;
+    int n_ctx, running, users, keep; /* keep: enum hearth_keep or seconds */
+    double load_s, progress, value;
     int64_t last_used, added;
 };
 int models_list(struct api *a, struct model_row **out, size_t *n); /* mem_free */

@@ -178,11 +178,14 @@ void out_problem(struct gen *g, const struct problem *p)
     http_stream_end(g->r);
 }
 
-void out_keep_alive(struct gen *g, uint64_t now_ns)
+void out_keep_alive(struct gen *g, const char *comment, uint64_t now_ns)
 {
-    static const char comment[] = ": keep-alive\n\n";
+    char line[200];
+    int n = snprintf(line, sizeof line, ": %.190s\n\n", comment[0] ? comment : "keep-alive");
+    for (int i = 0; i < n - 2; i++) /* a model's name must not end the comment */
+        line[i] = line[i] == '\n' || line[i] == '\r' ? ' ' : line[i];
     if (open_stream(g) == 0)
-        http_stream_write(g->r, comment, sizeof comment - 1);
+        http_stream_write(g->r, line, (size_t)n);
     g->sent_ns = now_ns;
 }
 

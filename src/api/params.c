@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -207,12 +208,55 @@ static int refuse_unsupported(struct params *q, struct problem *p)
     return 0;
 }
 
+/* Seconds as a number, or text as people write it; Ollama's field. */
+static int read_keep_alive(struct params *q, struct problem *p)
+{
+    const cJSON *v = get(q->root, "keep_alive");
+    char text[32];
+    struct err e;
+    if (!v)
+        return 0;
+    if (!cJSON_IsString(v) && !(cJSON_IsNumber(v) && fabs(v->valuedouble) < 1e9))
+        return bad(p, "keep_alive", "seconds, or a time such as \"5m\"");
+    if (cJSON_IsNumber(v))
+        snprintf(text, sizeof text, "%.3f", v->valuedouble);
+    if (hearth_keep_parse(cJSON_IsNumber(v) ? text : v->valuestring, &q->rq.keep_alive, &e))
+        return reply_problem_set(p, 400, "invalid_value", "keep_alive", "%s", e.msg);
+    return 0;
+}
+
+int params_priority(const char *text, int *out, struct problem *p)
+{
+    static const char *const names[] = {"interactive", "batch", "background"};
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(text, names[i]) || (text[0] == '0' + i && !text[1])) {
+            *out = i;
+            return 0;
+        }
+    return reply_problem_set(p, 400, "invalid_value", "priority",
+                             "priority is \"%.40s\", but must be interactive, batch or background", text);
+}
+
+static int read_scheduling(struct params *q, struct problem *p)
+{
+    const cJSON *v = get(q->root, "priority");
+    if (v && !cJSON_IsString(v)) {
+        if (whole(q->root, "priority", 0, 2, &q->rq.priority, p)) /* as numbers the first is 0 */
+            return -1;
+    } else if (v && params_priority(v->valuestring, &q->rq.priority, p)) {
+        return -1;
+    }
+    if (number(q->root, "timeout", (struct range){0.001, 1e6, false}, &q->rq.timeout_s, p))
+        return -1;
+    return read_keep_alive(q, p);
+}
+
 static int read_shared(struct params *q, struct problem *p)
 {
     int best_of = 0;
     q->n = 1;
-    if (params_string(q->root, "model", &q->model, p) || refuse_unsupported(q, p) || read_sampling(q, p) ||
-        read_stream(q, p) || whole(q->root, "n", 1, PARAMS_MAX_N, &q->n, p) ||
+    if (read_scheduling(q, p) || params_string(q->root, "model", &q->model, p) || refuse_unsupported(q, p) ||
+        read_sampling(q, p) || read_stream(q, p) || whole(q->root, "n", 1, PARAMS_MAX_N, &q->n, p) ||
         whole(q->root, "best_of", 1, PARAMS_MAX_N, &best_of, p) ||
         whole(q->root, "max_tokens", 1, 1e9, &q->rq.max_tokens, p))
         return -1;
@@ -352,7 +396,7 @@ static int read_completion(struct params *q, const struct json_facts *f, struct 
 static int read_body(struct params *q, const struct json_facts *f, struct problem *p)
 {
     (void)f;
-    return params_string(q->root, "model", &q->model, p);
+    return params_string(q->root, "model", &q->model, p) || read_scheduling(q, p) ? -1 : 0;
 }
 
 /* Checked, then reserved, then read: a short text can stand for a large tree. */

@@ -37,6 +37,8 @@ void params_done(struct params *q);
 /* For other bodies: absent and null leave *out alone. */
 int params_string(const cJSON *o, const char *key, const char **out, struct problem *p);
 int params_int(const cJSON *o, const char *key, int lo, int hi, int *out, struct problem *p);
+int params_priority(const char *text, int *out,
+                    struct problem *p); /* "interactive", "batch", "background", or 0, 1, 2 */
 int params_bool(const cJSON *o, const char *key, bool *out, struct problem *p);
 int params_ids(const cJSON *array, const char *key, int32_t **ids, size_t *n, struct problem *p);
 /* messages.c: checks messages and writes them in the form the template gets; mem_free. */

@@ -96,7 +96,7 @@ static void signs_of_life(struct pump *u)
     struct gen *g = u->all;
     pthread_mutex_unlock(&u->mu);
     while (g) {
-        gen_keep_alive(g, clock_ns());
+        gen_tick(g, clock_ns());
         if (atomic_load(&g->gone)) /* it left before it began to wait for its model */
             pump_wake(g);
         pthread_mutex_lock(&u->mu);

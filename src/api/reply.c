@@ -39,11 +39,17 @@ int reply_problem_from(struct problem *p, const struct err *e, const char *param
         int err, status;
         const char *code;
     } rows[] = {
-        {ERR_NOMEM, 503, "insufficient_memory"},     {ERR_FORMAT, 500, "bad_model_file"},
-        {ERR_RANGE, 400, "invalid_value"},           {ERR_USAGE, 400, "invalid_value"},
-        {ERR_UNSUPPORTED, 400, "unsupported"},       {ERR_NOTFOUND, 404, "model_not_found"},
-        {ERR_LIMIT, 400, "context_length_exceeded"}, {ERR_BUSY, 429, "queue_full"},
-        {ERR_CANCELLED, 503, "cancelled"},           {ERR_DENIED, 403, "denied"},
+        {ERR_NOMEM, 503, "insufficient_memory"},
+        {ERR_FORMAT, 500, "bad_model_file"},
+        {ERR_RANGE, 400, "invalid_value"},
+        {ERR_USAGE, 400, "invalid_value"},
+        {ERR_UNSUPPORTED, 400, "unsupported"},
+        {ERR_NOTFOUND, 404, "model_not_found"},
+        {ERR_LIMIT, 400, "context_length_exceeded"},
+        {ERR_BUSY, 429, "queue_full"},
+        {ERR_CANCELLED, 503, "cancelled"},
+        {ERR_DENIED, 403, "denied"},
+        {ERR_TIMEOUT, 504, "timeout"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].err == e->code)
@@ -111,8 +117,10 @@ void reply_problem(struct api *a, struct http_req *r, const struct problem *p)
     reply_add(&y, "Cache-Control", "no-store");
     if (p->status == 401)
         reply_add(&y, "WWW-Authenticate", "Bearer");
+    char retry[16];
+    snprintf(retry, sizeof retry, "%d", p->status == 429 ? guard_retry_s(a) : 5);
     if (p->status == 429 || p->status == 503)
-        reply_add(&y, "Retry-After", p->status == 429 ? "1" : "5");
+        reply_add(&y, "Retry-After", retry);
     reply_send(a, r, &y);
     buf_done(&b);
 }

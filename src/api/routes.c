@@ -5,20 +5,20 @@
 #include <string.h>
 
 static const struct route table[] = {
-    {"GET", "/health", "health", status_health_get, false, true},
-    {"GET", "/metrics", "metrics", metrics_get, true, false},
-    {"GET", "/v1/models", "models", models_get, true, false},
-    {"GET", "/v1/models/", "model", models_get_one, true, false},
-    {"POST", "/v1/chat/completions", "chat", chat_post, true, false},
-    {"POST", "/v1/completions", "completions", completions_post, true, false},
-    {"POST", "/tokenize", "tokenize", tokens_encode_post, true, false},
-    {"POST", "/detokenize", "detokenize", tokens_decode_post, true, false},
-    {"GET", "/api/status", "status", status_get, true, false},
-    {"GET", "/api/routes", "routes", routes_get, true, false},
-    {"POST", "/api/fit", "fit", fit_post, true, false},
-    {"POST", "/api/load", "load", models_load_post, true, false},
-    {"POST", "/api/unload", "unload", models_unload_post, true, false},
-    {"GET", "/", "web", web_get, false, true}, /* and every other path of the page; last */
+    {"GET", "/health", "health", status_health_get, false, false, true},
+    {"GET", "/metrics", "metrics", metrics_get, true, false, false},
+    {"GET", "/v1/models", "models", models_get, true, false, false},
+    {"GET", "/v1/models/", "model", models_get_one, true, false, false},
+    {"POST", "/v1/chat/completions", "chat", chat_post, true, true, false},
+    {"POST", "/v1/completions", "completions", completions_post, true, true, false},
+    {"POST", "/tokenize", "tokenize", tokens_encode_post, true, false, false},
+    {"POST", "/detokenize", "detokenize", tokens_decode_post, true, false, false},
+    {"GET", "/api/status", "status", status_get, true, false, false},
+    {"GET", "/api/routes", "routes", routes_get, true, false, false},
+    {"POST", "/api/fit", "fit", fit_post, true, false, false},
+    {"POST", "/api/load", "load", models_load_post, true, false, false},
+    {"POST", "/api/unload", "unload", models_unload_post, true, false, false},
+    {"GET", "/", "web", web_get, false, false, true}, /* and every other path of the page; last */
 };
 #define N_ROUTES (sizeof table / sizeof *table)
 _Static_assert(N_ROUTES <= (size_t)METER_ROUTES, "the meter has a place for every route");

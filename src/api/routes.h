@@ -10,6 +10,7 @@ struct route {
     const char *name;          /* for metrics and tests */
     enum route_result (*handler)(struct api *a, struct http_req *r);
     bool needs_key;
+    bool queues;  /* ends in the engine's queue: refused at once, before the body is read, when that is full */
     bool at_once; /* runs on the epoll thread and may not block: answers that come even when all workers are busy */
 };
 const struct route *routes_at(size_t i); /* NULL past the end */

@@ -18,13 +18,36 @@ enum route_result status_health_get(struct api *a, struct http_req *r)
     return ROUTE_ANSWERED;
 }
 
-static void write_memory(struct jsonw *w, struct ledger *l)
+static void known_or_null(struct jsonw *w, const char *key, double v)
+{
+    jsonw_key(w, key);
+    if (v < 0)
+        jsonw_null(w);
+    else
+        jsonw_double(w, (double)(int64_t)(v * 1e3 + 0.5) / 1e3);
+}
+
+static void write_pressure(struct jsonw *w, struct hearth *h)
+{
+    struct hearth_pressure p;
+    hearth_pressure(h, &p);
+    jsonw_kint(w, "limit", (int64_t)p.limit);
+    jsonw_kstr(w, "pressure", p.level);
+    jsonw_kint(w, "machine_left", (int64_t)p.left);
+    known_or_null(w, "stalled_some", p.some10);
+    known_or_null(w, "stalled_full", p.full10);
+    jsonw_kint(w, "models_evicted", (int64_t)p.evicted);
+}
+
+static void write_memory(struct jsonw *w, struct hearth *h)
 {
     enum { ROWS = 64 };
+    struct ledger *l = hearth_ledger(h);
     struct ledger_row rows[ROWS];
     size_t n = ledger_list(l, rows, ROWS);
     jsonw_obj(w);
     jsonw_kint(w, "ceiling", (int64_t)ledger_ceiling(l));
+    write_pressure(w, h);
     jsonw_kint(w, "used", (int64_t)ledger_used(l));
     jsonw_kint(w, "free", (int64_t)ledger_free_bytes(l));
     jsonw_kint(w, "peak", (int64_t)ledger_peak(l));
@@ -54,7 +77,15 @@ static void write_model(struct jsonw *w, const struct model_row *m, bool is_defa
     jsonw_kint(w, "n_ctx", m->n_ctx);
     jsonw_kint(w, "running", m->running);
     jsonw_kdouble(w, "progress", m->progress);
+    jsonw_kbool(w, "waiting", m->waiting);
     jsonw_kdouble(w, "load_s", m->load_s);
+    jsonw_kint(w, "users", m->users);
+    jsonw_key(w, "keep_alive");
+    if (m->resident)
+        jsonw_int(w, m->keep == HEARTH_KEEP_NOT ? 0 : m->keep);
+    else
+        jsonw_null(w);
+    jsonw_kdouble(w, "value", m->value);
     jsonw_kint(w, "last_used", m->last_used);
     jsonw_key(w, "chat");
     if (!strcmp(m->state, "ready"))
@@ -115,15 +146,6 @@ static int write_requests(struct api *a, struct jsonw *w)
     return loading;
 }
 
-static void known_or_null(struct jsonw *w, const char *key, double v)
-{
-    jsonw_key(w, key);
-    if (v < 0)
-        jsonw_null(w);
-    else
-        jsonw_double(w, (double)(int64_t)(v * 1e3 + 0.5) / 1e3);
-}
-
 static void write_activity(struct api *a, struct jsonw *w)
 {
     struct engine_stats s;
@@ -132,6 +154,7 @@ static void write_activity(struct api *a, struct jsonw *w)
     jsonw_obj(w);
     jsonw_kint(w, "running", s.n_running);
     jsonw_kint(w, "waiting", s.n_waiting);
+    jsonw_kint(w, "waiting_tokens", s.waiting_tokens);
     jsonw_key(w, "list");
     int loading = write_requests(a, w);
     jsonw_kint(w, "loading", loading);
@@ -142,10 +165,22 @@ static void write_activity(struct api *a, struct jsonw *w)
     known_or_null(w, "last_tokens_per_s", atomic_load(&a->meter.last_tokens_per_s));
     known_or_null(w, "last_ttft_ms", atomic_load(&a->meter.last_ttft_ms));
     jsonw_end_obj(w);
+    jsonw_key(w, "prefix_cache");
+    jsonw_obj(w);
+    jsonw_kint(w, "blocks", (int64_t)s.prefix_blocks);
+    jsonw_kint(w, "bytes", (int64_t)s.prefix_bytes);
+    jsonw_kint(w, "lookups", (int64_t)s.prefix_lookups_total);
+    jsonw_kint(w, "hits", (int64_t)s.prefix_hits_total);
+    jsonw_kint(w, "hit_tokens", (int64_t)s.prefix_hit_tokens_total);
+    jsonw_kint(w, "missed_tokens", (int64_t)s.prefix_missed_tokens_total);
+    jsonw_end_obj(w);
     jsonw_key(w, "totals");
     jsonw_obj(w);
     jsonw_kint(w, "requests", (int64_t)s.requests_total);
     jsonw_kint(w, "cancelled", (int64_t)s.cancelled_total);
+    jsonw_kint(w, "refused", (int64_t)(s.refused_total + atomic_load(&a->meter.refused)));
+    jsonw_kint(w, "timed_out", (int64_t)s.timeout_total);
+    jsonw_kint(w, "preempted", (int64_t)s.preempted_total);
     jsonw_kint(w, "prompt_tokens", (int64_t)s.tokens_prompt_total);
     jsonw_kint(w, "output_tokens", (int64_t)s.tokens_output_total);
     jsonw_end_obj(w);
@@ -165,7 +200,7 @@ enum route_result status_get(struct api *a, struct http_req *r)
     jsonw_kdouble(&w, "uptime_s", (double)((clock_ns() - a->start_ns) / 1000000) / 1e3);
     jsonw_kstr(&w, "default_model", has_default ? by_default : NULL);
     jsonw_key(&w, "memory");
-    write_memory(&w, hearth_ledger(a->h));
+    write_memory(&w, a->h);
     jsonw_key(&w, "models");
     write_models(a, &w, by_default);
     write_activity(a, &w);

@@ -79,6 +79,7 @@ const char *err_name(int code)
         "no space left on the disk",
         "permission denied",
         "wrong checksum",
+        "out of time",
     };
     int i = -code;
     if (i < 0 || i >= (int)(sizeof names / sizeof *names))

@@ -21,6 +21,7 @@ enum err_code {
     ERR_DISK_FULL = -12,  /* ENOSPC, EDQUOT */
     ERR_DENIED = -13,     /* key, host or origin refused */
     ERR_CHECKSUM = -14,   /* content does not have the promised digest */
+    ERR_TIMEOUT = -15,    /* the time that the caller gave is over */
 };
 
 struct err {

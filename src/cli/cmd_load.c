@@ -6,12 +6,18 @@
 #include <stdio.h>
 
 struct values {
-    const char *data_dir;
+    const char *data_dir, *keep_alive;
     bool json;
 };
-const struct opt load_opts[] = {OPT_ROW_JSON(struct values), OPT_ROW_DATA_DIR(struct values), OPT_END};
+const struct opt load_opts[] = {{"keep-alive", 0, OPT_TEXT, "TIME",
+                                 "how long it stays when idle: 5m, 2h, 0; -1: until memory is needed",
+                                 offsetof(struct values, keep_alive), 0, 0},
+                                OPT_ROW_JSON(struct values),
+                                OPT_ROW_DATA_DIR(struct values),
+                                OPT_END};
+const struct opt unload_opts[] = {OPT_ROW_JSON(struct values), OPT_ROW_DATA_DIR(struct values), OPT_END};
 
-static int post_name(const char *dir, const char *path, const char *name, struct buf *answer, struct err *e)
+static int post_name(const struct values *v, const char *path, const char *name, struct buf *answer, struct err *e)
 {
     struct client *client = NULL;
     struct buf b = {0};
@@ -19,8 +25,10 @@ static int post_name(const char *dir, const char *path, const char *name, struct
     jsonw_init(&w, &b);
     jsonw_obj(&w);
     jsonw_kstr(&w, "model", name);
+    if (v->keep_alive)
+        jsonw_kstr(&w, "keep_alive", v->keep_alive);
     jsonw_end_obj(&w);
-    int r = b.failed ? err_set(e, ERR_NOMEM, "out of memory") : client_find(dir, &client, e);
+    int r = b.failed ? err_set(e, ERR_NOMEM, "out of memory") : client_find(v->data_dir, &client, e);
     if (!r)
         r = client_post(client, path, b.data, answer, e);
     buf_done(&b);
@@ -38,7 +46,7 @@ static int load_or_unload(const struct command *c, int argc, char **argv, const 
         return code;
     double from = clock_s();
     cli_catch_interrupt();
-    if (post_name(v.data_dir, path, argv[0], &answer, &e)) {
+    if (post_name(&v, path, argv[0], &answer, &e)) {
         code = cli_fail(&e);
     } else if (v.json) {
         while (answer.len && answer.data[answer.len - 1] == '\n')

@@ -20,7 +20,7 @@
 extern char **environ;
 
 struct values {
-    const char *host, *key, *key_file, *data_dir, *cpu_mask;
+    const char *host, *keep_alive, *key, *key_file, *data_dir, *cpu_mask;
     struct opt_texts models, origins, kv, draft;
     size_t ceiling;
     int port, threads;
@@ -33,6 +33,8 @@ const struct opt up_opts[] = {
     {"model", 'm', OPT_TEXTS, "NAME", "load this model; may be repeated, the first is the default",
      offsetof(struct values, models), 0, 0},
     OPT_ROW_CEILING(struct values),
+    {"keep-alive", 0, OPT_TEXT, "TIME", "how long an idle model stays: 5m, 2h, 0; -1: until memory is needed (-1)",
+     offsetof(struct values, keep_alive), 0, 0},
     OPT_ROW_THREADS(struct values),
     {"api-key", 0, OPT_TEXT, "KEY", "demand this key (others can see it in the process list)",
      offsetof(struct values, key), 0, 0},
@@ -190,6 +192,9 @@ int cmd_up(const struct command *c, int argc, char **argv)
     int code = opt_parse(c, &argc, argv, &v);
     if (code != OPT_RUN)
         return code;
+    int keep = HEARTH_KEEP_DEFAULT;
+    if (v.keep_alive && hearth_keep_parse(v.keep_alive, &keep, &e))
+        return cli_error(CLI_USAGE, "--keep-alive: %s", e.msg);
     if (v.key && v.key_file)
         return cli_error(CLI_USAGE, "--api-key and --api-key-file exclude each other; keep one");
     cli_catch_interrupt();
@@ -223,6 +228,7 @@ int cmd_up(const struct command *c, int argc, char **argv)
     }
     struct hearth_opts ho = {.data_dir = v.data_dir,
                              .ceiling = v.ceiling,
+                             .keep_alive = keep,
                              .threads = v.threads,
                              .cpu_mask = mask_name,
                              .precise = v.precise,

@@ -4,8 +4,8 @@
 #include "cli/opt.h"
 
 extern const struct opt run_opts[], up_opts[], pull_opts[], list_opts[], show_opts[], rm_opts[], ps_opts[], load_opts[],
-    fit_opts[], doctor_opts[], bench_sweep_opts[], bench_kernels_opts[], bench_roof_opts[], bench_start_opts[],
-    tokenize_opts[], logits_opts[];
+    unload_opts[], fit_opts[], doctor_opts[], bench_sweep_opts[], bench_kernels_opts[], bench_roof_opts[],
+    bench_start_opts[], tokenize_opts[], logits_opts[];
 
 int cmd_run(const struct command *c, int argc, char **argv);
 int cmd_up(const struct command *c, int argc, char **argv);

@@ -40,9 +40,9 @@ static const struct command commands[] = {
      "  hearth fit qwen2.5-coder:1.5b\n  hearth fit qwen2.5-coder:1.5b --ctx 32k --parallel 4\n"
      "  hearth fit ./model.gguf --ceiling 2G --json\n",
      fit_opts, 1, 1, cmd_fit, false},
-    {"load", "load a model into the running server", "NAME", "  hearth load smollm2:135m\n", load_opts, 1, 1, cmd_load,
-     false},
-    {"unload", "give a model's memory back", "NAME", "  hearth unload smollm2:135m\n", load_opts, 1, 1, cmd_unload,
+    {"load", "load a model into the running server", "NAME",
+     "  hearth load smollm2:135m\n  hearth load smollm2:135m --keep-alive 10m\n", load_opts, 1, 1, cmd_load, false},
+    {"unload", "give a model's memory back", "NAME", "  hearth unload smollm2:135m\n", unload_opts, 1, 1, cmd_unload,
      false},
     {"doctor", "is this machine healthy: CPU, kernels, memory, disk", "",
      "  hearth doctor\n  hearth doctor --json\n  hearth doctor --cpu-mask ref\n", doctor_opts, 0, 0, cmd_doctor, false},

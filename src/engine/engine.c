@@ -10,7 +10,7 @@
 
 static void set_defaults(struct engine *g, const struct engine_opts *o)
 {
-    enum { CHUNK = 256, BATCH = 64, QUEUE = 512, MOST = 8192 };
+    enum { CHUNK = 256, BATCH = 64, QUEUE = 512, QUEUE_TOKENS = 256 << 10, MOST = 8192 };
     g->ledger = o->ledger;
     g->opts = *o;
     if (g->opts.prefill_chunk <= 0)
@@ -19,6 +19,8 @@ static void set_defaults(struct engine *g, const struct engine_opts *o)
         g->opts.max_batch = BATCH;
     if (g->opts.max_queue <= 0)
         g->opts.max_queue = QUEUE;
+    if (g->opts.max_queue_tokens <= 0)
+        g->opts.max_queue_tokens = QUEUE_TOKENS;
     if (g->opts.spec_max == 0 || g->opts.spec_max > SPEC_MAX)
         g->opts.spec_max = SPEC_MAX;
     if (g->opts.prefill_chunk > MOST)
@@ -113,6 +115,9 @@ void engine_stats(struct engine *g, struct engine_stats *out)
     out->kv_free_bytes = kv.free_bytes;
     out->n_running = atomic_load(&g->n_running);
     out->n_waiting = atomic_load(&g->n_waiting);
+    out->waiting_tokens = atomic_load(&g->waiting_tok);
+    out->queue_full =
+        out->n_waiting >= g->opts.max_queue || (out->n_waiting && out->waiting_tokens >= g->opts.max_queue_tokens);
     out->tokens_output_total = atomic_load(&g->n_output);
     out->drafted_total = atomic_load(&g->n_drafted);
     out->accepted_total = atomic_load(&g->n_accepted);
@@ -212,8 +217,23 @@ static void take_in(struct engine *g, struct request *list)
     }
 }
 
+static void time_out(struct engine *g, struct request *r, uint64_t now)
+{
+    struct err e;
+    double waited = (double)(now - r->submit_ns) * 1e-9;
+    err_set(&e, ERR_TIMEOUT, "the request's time was over after %.1f s, %s", waited,
+            r->n_token > r->n_prompt ? "in the middle of its answer"
+            : r->admitted            ? "while its prompt was read"
+                                     : "while it waited in the queue");
+    pthread_mutex_lock(&g->lock);
+    g->stats.timeout_total++;
+    pthread_mutex_unlock(&g->lock);
+    engine_end(r, EVENT_ERROR, FINISH_STOP, &e);
+}
+
 static void reap(struct engine *g, bool everything)
 {
+    uint64_t now = clock_ns();
     for (size_t i = g->n_active; i-- > 0;) {
         struct engine_model *m = g->active[i];
         for (size_t j = m->n_live; j-- > 0;) {
@@ -221,6 +241,8 @@ static void reap(struct engine *g, bool everything)
             int stop = atomic_load(&r->stop);
             if (stop != REQUEST_GO || everything)
                 engine_end(r, EVENT_DONE, stop == REQUEST_FINISH ? FINISH_STOP : FINISH_CANCELLED, NULL);
+            else if (r->deadline_ns && now >= r->deadline_ns)
+                time_out(g, r, now);
         }
         if (!m->n_live)
             deactivate(g, i);

@@ -20,12 +20,13 @@ struct request;      /* opaque handle of a running request */
 
 struct engine_opts {
     struct ledger *ledger;
-    int n_threads;     /* 0: all usable cores */
-    unsigned cpu_mask; /* ~0u: all */
-    int prefill_chunk; /* tokens per step at most; 0: 256 */
-    int max_batch;     /* sequences per step; 0: 64 */
-    int max_queue;     /* waiting requests; 0: 512; beyond: ERR_BUSY */
-    int spec_max;      /* guessed tokens per step of a lone sequence (spec.h); 0: as many as pay; -1: none */
+    int n_threads;            /* 0: all usable cores */
+    unsigned cpu_mask;        /* ~0u: all */
+    int prefill_chunk;        /* tokens per step at most; 0: 256 */
+    int max_batch;            /* sequences per step; 0: 64 */
+    int max_queue;            /* waiting requests; 0: 512; beyond: ERR_BUSY */
+    int64_t max_queue_tokens; /* their prompt tokens; 0: 262144; one request alone is always taken */
+    int spec_max;             /* guessed tokens per step of a lone sequence (spec.h); 0: as many as pay; -1: none */
     bool no_prefix_cache;
 };
 int engine_new(struct engine **out, const struct engine_opts *o, struct err *e);
@@ -138,6 +139,8 @@ struct request_args {
     const struct constraint *constraint; /* NULL: none */
     bool no_guess;                       /* one token a step, even where guessing would pay */
     int priority;                        /* 0 interactive, 1 batch, 2 background */
+    uint64_t key;                        /* whose request it is (0: nobody's in particular) */
+    uint64_t deadline_ns;                /* of clock_ns; 0: none. Afterwards it ends with ERR_TIMEOUT, wherever it is */
     /* Called by the engine thread after events were queued for this request: must only wake someone (eventfd, condition). */
     void (*notify)(void *arg);
     void *notify_arg;
@@ -157,6 +160,9 @@ void request_free(struct request *r); /* cancels if still running; frees when th
 
 struct engine_stats {
     int n_running, n_waiting, n_models;
+    int64_t waiting_tokens; /* prompt tokens of those that wait */
+    bool queue_full;        /* the next request would be refused */
+    uint64_t refused_total, timeout_total;
     uint64_t requests_total, cancelled_total, preempted_total, tokens_prompt_total, tokens_output_total, steps_total;
     uint64_t drafted_total, accepted_total; /* guessed tokens run; right ones */
     double step_s_total, busy_s_total;

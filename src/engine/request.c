@@ -145,6 +145,8 @@ static int request_new(const struct request_args *a, struct request **out, struc
     r->notify = a->notify;
     r->notify_arg = a->notify_arg;
     r->submit_ns = clock_ns();
+    r->deadline_ns = a->deadline_ns;
+    r->key = a->key;
     /* the last token is never run, so it needs no place in the cache */
     r->worst_bytes = kv_bytes(a->model->graph, (int64_t)r->n_prompt + r->max_tokens - 1, a->model->engine->max_tok);
     pthread_mutex_init(&r->lock, NULL);
@@ -164,14 +166,28 @@ static int request_new(const struct request_args *a, struct request **out, struc
     return 0;
 }
 
+static int refuse_full(const struct engine *g, const struct request *r, struct err *e)
+{
+    int waiting = atomic_load(&((struct engine *)g)->n_waiting);
+    long long tok = atomic_load(&((struct engine *)g)->waiting_tok);
+    if (waiting >= g->opts.max_queue)
+        return err_set(e, ERR_BUSY, "%d requests are waiting, the queue holds no more", waiting);
+    if (waiting && tok + r->n_prompt > g->opts.max_queue_tokens)
+        return err_set(e, ERR_BUSY, "prompts of %lld tokens are waiting, %d more are beyond the queue's limit of %lld",
+                       tok, r->n_prompt, (long long)g->opts.max_queue_tokens);
+    return 0;
+}
+
 /* Under engine.lock: takes the request in, or says why not. */
 static int enqueue(struct engine *g, struct request *r, struct err *e)
 {
     if (g->stop)
         return err_set(e, ERR_CANCELLED, "the engine is stopping");
-    int waiting = atomic_load(&g->n_waiting);
-    if (waiting >= g->opts.max_queue)
-        return err_set(e, ERR_BUSY, "%d requests are waiting, the queue holds no more", waiting);
+    int rc = refuse_full(g, r, e);
+    if (rc < 0) {
+        g->stats.refused_total++;
+        return rc;
+    }
     size_t room = load_room_ever(g); /* under pressure it waits */
     if (r->worst_bytes > room)
         return err_set(
@@ -192,6 +208,7 @@ static int enqueue(struct engine *g, struct request *r, struct err *e)
     g->intake_last = r;
     g->stats.requests_total++;
     atomic_fetch_add(&g->n_waiting, 1);
+    atomic_fetch_add(&g->waiting_tok, r->n_prompt);
     atomic_fetch_add(&r->model->running, 1);
     atomic_fetch_add(&r->refs, 1);
     pthread_cond_signal(&g->wake);
@@ -354,6 +371,8 @@ void request_release(struct request *r, enum event_type type, enum finish finish
     share_leave(r);
     draft_drop(r);
     unlink_request(m->engine, r);
+    if (!r->admitted)
+        atomic_fetch_sub(&m->engine->waiting_tok, r->n_prompt);
     atomic_fetch_sub(r->admitted ? &m->engine->n_running : &m->engine->n_waiting, 1);
     atomic_fetch_sub(&m->running, 1);
     pthread_mutex_lock(&r->lock);

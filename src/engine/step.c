@@ -81,6 +81,7 @@ static void set_admitted(struct engine *g, struct request *r, bool on)
         atomic_store(&r->begun, true);
     atomic_fetch_add(&g->n_running, on ? 1 : -1);
     atomic_fetch_add(&g->n_waiting, on ? -1 : 1);
+    atomic_fetch_add(&g->waiting_tok, on ? -r->n_prompt : r->n_prompt);
 }
 
 static void preempt(struct engine *g, struct request *r)

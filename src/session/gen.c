@@ -137,6 +137,8 @@ static int begin(struct hearth_gen *g, const struct hearth_request *r, const str
     if (ids->n >= (size_t)n_ctx)
         return err_set(e, ERR_LIMIT, "prompt has %zu tokens, context %d (one must be left for the answer)", ids->n,
                        n_ctx);
+    if (r->priority < HEARTH_INTERACTIVE || r->priority > HEARTH_BACKGROUND)
+        return err_set(e, ERR_RANGE, "priority %d is not in 0..2", r->priority);
     if (r->n_bias > 4096)
         return err_set(e, ERR_LIMIT, "logit_bias names %zu tokens, at most 4096", r->n_bias);
     if (r->max_tokens < 0)
@@ -154,8 +156,12 @@ static int begin(struct hearth_gen *g, const struct hearth_request *r, const str
                              .stop_id = m->stop_id,
                              .n_stop_id = m->n_stop_id,
                              .no_guess = r->no_guess,
+                             .priority = r->priority,
+                             .key = r->key,
                              .notify = on_event,
                              .notify_arg = g};
+    if (r->timeout_s > 0)
+        a.deadline_ns = clock_ns() + (uint64_t)(r->timeout_s * 1e9);
     a.max_tokens = r->max_tokens ? r->max_tokens : default_tokens(m, g->n_prompt);
     int rc = submit(g, &a, e);
     mem_free(bias);

@@ -106,8 +106,7 @@ void hearth_pressure(struct hearth *h, struct hearth_pressure *out)
     *out = (struct hearth_pressure){.level = pressure_name(p->level),
                                     .some10 = p->last.some10,
                                     .full10 = p->last.full10,
-                                    .machine_left = p->last.left,
-                                    .group_left = p->last.group_left,
+                                    .left = p->last.left < p->last.group_left ? p->last.left : p->last.group_left,
                                     .evicted = h->evicted};
     pthread_mutex_unlock(&h->lock);
     out->ceiling = ledger_ceiling(h->ledger);

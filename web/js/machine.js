@@ -16,7 +16,16 @@ function ownerName(path) {
   return PARTS[path] ?? parts.join(' ');
 }
 
-function memoryBox({ ceiling, used, rss, owners = [] }) {
+/* What the machine's own shortage does to us, in one line; nothing when there is none. */
+function pressureLine({ ceiling, limit, pressure, machine_left, models_evicted }) {
+  if (!pressure || pressure === 'none') return null;
+  const gone = models_evicted ? ` ${models_evicted === 1 ? 'A model has' : `${models_evicted} models have`} made way since the start.` : '';
+  return h('p', { class: 'fine', id: 'pressure' }, `This machine is short of memory (${bytes(machine_left)} left): ${bytes(limit)} of ${bytes(ceiling)} may be used now.${gone}`);
+}
+
+function memoryBox(memory) {
+  const { ceiling, used, rss, owners = [] } = memory;
+  const limit = Math.min(ceiling, memory.limit ?? ceiling);
   const all = owners.filter((o) => o.bytes > 0).sort((a, b) => b.bytes - a.bytes);
   const rest = all.slice(ROWS);
   const list = all.slice(0, ROWS);
@@ -30,14 +39,15 @@ function memoryBox({ ceiling, used, rss, owners = [] }) {
     bar.append(seg);
     legend.append(h('li', null, h('span', { class: `swatch c${n % COLOURS}` }), h('span', null, ownerName(o.path)), h('span', { class: 'num' }, bytes(o.bytes))));
   });
-  legend.append(h('li', null, h('span', { class: 'swatch free' }), h('span', null, 'free under the ceiling'), h('span', { class: 'num' }, bytes(Math.max(0, ceiling - used)))));
+  legend.append(h('li', null, h('span', { class: 'swatch free' }), h('span', null, limit < ceiling ? 'free now' : 'free under the ceiling'), h('span', { class: 'num' }, bytes(Math.max(0, limit - used)))));
   return h('div', { class: 'card' }, h('h3', null, 'Memory'),
-    h('p', { class: 'big' }, bytes(used), h('span', null, ` of ${bytes(ceiling)}`)), bar, legend,
+    h('p', { class: 'big' }, bytes(used), h('span', null, ` of ${bytes(ceiling)}`)), bar, legend, pressureLine(memory),
     rss ? h('p', { class: 'fine' }, `The process holds ${bytes(rss)} in all.`) : null);
 }
 
 function modelRow(m) {
-  const facts = [m.family, m.quant, m.bytes ? bytes(m.bytes) : null, m.n_ctx ? `${Math.round(m.n_ctx / 1024)}k context` : null].filter(Boolean).join(' · ');
+  const keep = m.keep_alive > 0 ? `stays ${m.keep_alive < 120 ? `${m.keep_alive} s` : `${Math.round(m.keep_alive / 60)} min`} when idle` : null;
+  const facts = [m.waiting ? 'waits for memory' : null, m.family, m.quant, m.bytes ? bytes(m.bytes) : null, m.n_ctx ? `${Math.round(m.n_ctx / 1024)}k context` : null, keep].filter(Boolean).join(' · ');
   const busy = m.state === 'loading' || m.state === 'unloading';
   const act = async () => {
     if (m.state !== 'ready') return load(m.name);
@@ -51,13 +61,19 @@ function modelRow(m) {
       : h('button', { type: 'button', class: 'btn small', 'aria-label': `${verb} ${m.name}`, disabled: m.running > 0, on: { click: act } }, m.running > 0 ? 'Answering' : verb));
 }
 
-function requestsBox({ requests = {}, speed = {}, totals = {}, uptime_s, version }) {
+function cacheLine({ bytes: held = 0, hit_tokens: hit = 0, missed_tokens: missed = 0 }, { preempted = 0, refused = 0 }) {
+  const share = hit + missed ? `${Math.round((100 * hit) / (hit + missed))} % of prompt tokens found` : 'nothing looked up yet';
+  return `Prefix cache: ${bytes(held)}, ${share}. ${preempted} preempted, ${refused} refused.`;
+}
+
+function requestsBox({ requests = {}, speed = {}, totals = {}, prefix_cache: cache = {}, uptime_s, version }) {
   const fact = (value, label) => h('div', { class: 'fact' }, h('span', { class: 'big' }, value), h('span', null, label));
   const rate = speed.tokens_per_s || speed.last_tokens_per_s;
   const up = uptime_s > 5400 ? `${(uptime_s / 3600).toFixed(1)} h` : `${Math.round(uptime_s / 60)} min`;
   return h('div', { class: 'card' }, h('h3', null, 'Requests'),
     h('div', { class: 'facts' }, fact(String(requests.running ?? 0), 'running'), fact(String(requests.waiting ?? 0), 'waiting'),
       fact(rate ? rate.toFixed(1) : '–', 'tokens/s')),
+    h('p', { class: 'fine' }, cacheLine(cache, totals)),
     h('p', { class: 'fine' }, `Hearth ${version ?? ''}, up for ${up}, ${(totals.output_tokens ?? 0).toLocaleString('en')} tokens written.`));
 }
 

@@ -1,6 +1,7 @@
 /* The engine from outside: what requests are refused, how they end, what happens when memory is short, when callers leave,
  * when a model is loaded that does not fit. Arguments: two tiny model files and one
  * with a context of 192. */
+#include "base/clock.h"
 #include "base/mem.h"
 #include "fixture.h"
 #include <math.h>
@@ -254,6 +255,78 @@ static void queue_is_bounded(void)
     CHECK_INT(engine_submit(rig.engine, &a, &r[4], &e), ERR_BUSY);
     for (int i = 0; i < 4; i++)
         request_free(r[i]);
+    rig_close(&rig);
+}
+
+/* Prompt tokens bound the queue, too; a request alone is always taken. */
+static void queue_is_bounded_by_tokens(void)
+{
+    struct rig rig;
+    struct engine_opts o = basic;
+    o.max_batch = 1;
+    o.max_queue_tokens = 100;
+    if (rig_open(&rig, path_a, o, (size_t)1 << 30) < 0) {
+        CHECK(0);
+        return;
+    }
+    struct request *r[4] = {0};
+    struct request_args a = args_of(&rig, NULL, 0, 2000);
+    struct engine_stats s;
+    struct event ev;
+    r[0] = go(&rig, a, 0, 10);
+    CHECK_INT(request_next(r[0], &ev, -1), 1);   /* runs: its tokens do not count any more */
+    CHECK((r[1] = go(&rig, a, 1, 150)) != NULL); /* longer than the whole queue, but alone */
+    engine_stats(rig.engine, &s);
+    CHECK(s.queue_full && s.waiting_tokens == 150 && s.n_waiting == 1);
+    int32_t token[2] = {1, 2};
+    a.token = token;
+    a.n_token = 2;
+    struct err e;
+    CHECK_INT(engine_submit(rig.engine, &a, &r[2], &e), ERR_BUSY);
+    CHECK(strstr(e.msg, "150 tokens are waiting") != NULL);
+    request_free(r[1]);
+    request_free(r[0]);
+    do /* the engine lets go of them */
+        engine_stats(rig.engine, &s);
+    while (s.n_waiting || s.n_running);
+    CHECK_INT(s.waiting_tokens, 0);
+    CHECK_INT(s.refused_total, 1);
+    CHECK(!s.queue_full);
+    rig_close(&rig);
+}
+
+/* Running or waiting: at its deadline a request ends, and says where it was. */
+static void deadline_ends_a_request(void)
+{
+    struct rig rig;
+    struct engine_opts o = basic;
+    o.max_batch = 1;
+    if (rig_open(&rig, path_a, o, (size_t)1 << 30) < 0) {
+        CHECK(0);
+        return;
+    }
+    struct request_args a = args_of(&rig, NULL, 0, 100000);
+    struct event ev;
+    a.sample.ignore_eos = true;
+    a.deadline_ns = clock_ns() + 1; /* over before it began */
+    struct request *r = go(&rig, a, 0, 10);
+    while (request_next(r, &ev, -1) && ev.type == EVENT_TOKEN)
+        ;
+    CHECK_INT(ev.type, EVENT_ERROR);
+    CHECK_INT(ev.err.code, ERR_TIMEOUT);
+    request_free(r);
+    a.deadline_ns = 0;
+    struct request *hog = go(&rig, a, 0, 10);
+    CHECK_INT(request_next(hog, &ev, -1), 1);
+    a.deadline_ns = clock_ns() + 20000000;
+    r = go(&rig, a, 1, 10); /* one seat only: waits */
+    CHECK_INT(request_next(r, &ev, -1), 1);
+    CHECK(ev.type == EVENT_ERROR && ev.err.code == ERR_TIMEOUT && strstr(ev.err.msg, "in the queue") != NULL);
+    struct engine_stats s;
+    engine_stats(rig.engine, &s);
+    CHECK_INT(s.timeout_total, 2);
+    request_free(r);
+    request_free(hog);
     rig_close(&rig);
 }
 
@@ -551,6 +624,8 @@ int main(int argc, char **argv)
     RUN(answers_end_at_the_context);
     RUN(cancelled_in_every_phase);
     RUN(queue_is_bounded);
+    RUN(queue_is_bounded_by_tokens);
+    RUN(deadline_ends_a_request);
     RUN(short_of_memory);
     RUN(loads_are_all_or_nothing);
     RUN(failed_allocations);

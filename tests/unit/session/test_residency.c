@@ -1,4 +1,5 @@
 /* Who goes: the least valuable, nobody in vain, never the pinned, never one that has just come (unless at once). */
+#include "hearth.h"
 #include "session/residency.h"
 #include "unit/check.h"
 #include <stdint.h>
@@ -63,6 +64,61 @@ static void many_at_once(void)
         CHECK(r[i].picked == (r[i].reload_s < 52));
 }
 
+static void keep_alive_runs_out(void)
+{
+    struct residency_row r = row(1, 1, 10);
+    r.keep_s = -1;
+    CHECK(residency_due_s(&r) < 0);
+    r.keep_s = 0;
+    CHECK(residency_due_s(&r) == 0);
+    r.keep_s = 25;
+    CHECK(residency_due_s(&r) == 15);
+    r.idle_s = 26;
+    CHECK(residency_due_s(&r) == 0);
+    r.pinned = true;
+    CHECK(residency_due_s(&r) < 0);
+}
+
+static void times_are_read(void)
+{
+    static const struct {
+        const char *text;
+        int want; /* 0: refused */
+    } cases[] = {{"90", 90},
+                 {"90s", 90},
+                 {"5m", 300},
+                 {"2h", 7200},
+                 {"1h30m", 5400},
+                 {"1h1m1s", 3661},
+                 {"1.5m", 90},
+                 {"0.25", 1},
+                 {"10ms", 1},
+                 {"0", HEARTH_KEEP_NOT},
+                 {"0s", HEARTH_KEEP_NOT},
+                 {"-0", HEARTH_KEEP_NOT},
+                 {"-1", HEARTH_KEEP_FOREVER},
+                 {"-1m", HEARTH_KEEP_FOREVER},
+                 {"", 0},
+                 {"-", 0},
+                 {"m", 0},
+                 {"5x", 0},
+                 {"1h30", 0},
+                 {"5 m", 0},
+                 {"inf", 0},
+                 {"1e99", 0},
+                 {"999999999999", 0},
+                 {"for ever", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int got = 0;
+        struct err e;
+        int rc = hearth_keep_parse(cases[i].text, &got, &e);
+        if (got != cases[i].want || (rc != 0) != (cases[i].want == 0))
+            fprintf(stderr, "  \"%s\": %d\n", cases[i].text, got);
+        CHECK_INT(got, cases[i].want);
+        CHECK_INT(rc, cases[i].want ? 0 : ERR_USAGE);
+    }
+}
+
 int main(void)
 {
     RUN(value_is_the_product);
@@ -70,5 +126,7 @@ int main(void)
     RUN(nobody_goes_in_vain);
     RUN(pinned_and_fresh_stay);
     RUN(many_at_once);
+    RUN(keep_alive_runs_out);
+    RUN(times_are_read);
     return check_done();
 }
