@@ -66,11 +66,11 @@ struct request {
     bool has_constraint, all_logits, no_guess;
     void (*on_logits)(void *arg, int pos, const float *logits, size_t n_vocab);
     void *logits_arg;
-    size_t worst_bytes; /* KV it needs alone at its longest */
-    atomic_bool begun;  /* admitted once: what it may need is kept for it */
+    size_t worst_bytes;                          /* KV it needs alone at its longest */
+    atomic_bool begun;                           /* admitted once: what it may need is kept for it */
     uint64_t order, submit_ns, deadline_ns, key; /* deadline 0: none */
-    struct request *prev, *next; /* engine.all, under engine.lock */
-    struct request *intake;      /* engine.intake, under engine.lock */
+    struct request *prev, *next;                 /* engine.all, under engine.lock */
+    struct request *intake;                      /* engine.intake, under engine.lock */
 
     /* engine thread */
     int n_token, n_done; /* tokens known; positions whose K and V are stored */
@@ -117,7 +117,7 @@ struct engine {
     uint64_t next_order, n_loads;
     struct engine_stats stats; /* counters; under lock */
     atomic_int n_running, n_waiting;
-    atomic_llong waiting_tok; /* prompt tokens of the waiting */
+    atomic_llong waiting_tok;                      /* prompt tokens of the waiting */
     atomic_ullong n_output, n_drafted, n_accepted; /* tokens, totals */
 
     /* engine thread */

@@ -1,9 +1,12 @@
 /* drafts: which model guesses for which (--draft): found when a model has loaded, pinned as long as that is there. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "session/state.h"
 #include <stdio.h>
 #include <string.h>
+
+enum { PATIENCE_S = 3 };
 
 int drafts_options(struct hearth *h, const struct hearth_opts *o, struct err *e)
 {
@@ -43,6 +46,18 @@ static bool is_draft(struct hearth *h, const char *path)
     return false;
 }
 
+struct patience {
+    double until_s;
+};
+
+/* m holds its memory while it waits for its draft, and others may wait for just that: so it waits for a file that is being read, but not
+ * for memory that the draft does not get. */
+static int not_for_ever(void *arg, uint64_t done, uint64_t total)
+{
+    (void)done;
+    return total == 0 && clock_s() > ((const struct patience *)arg)->until_s;
+}
+
 int drafts_attach(struct hearth_model *m, struct err *e)
 {
     struct hearth *h = m->h;
@@ -53,7 +68,13 @@ int drafts_attach(struct hearth_model *m, struct err *e)
     if (!of || is_draft(h, m->path))
         return 0;
     struct hearth_model *d = NULL;
-    int rc = hearth_model_get(h, of->draft, NULL, NULL, &d, e);
+    struct patience p = {clock_s() + PATIENCE_S};
+    int rc = hearth_model_get(h, of->draft, not_for_ever, &p, &d, e);
+    if (rc == ERR_CANCELLED || rc == ERR_NOMEM) { /* slower, but the same answers */
+        log_line(LOG_WARNING, "%s goes without its draft %s: %s", m->name, of->draft,
+                 rc == ERR_NOMEM ? e->msg : "there is no memory for it now");
+        return 0;
+    }
     if (rc < 0) {
         err_prefix(e, rc, "the draft %s of %s", of->draft, m->name);
         return rc;
