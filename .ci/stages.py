@@ -135,7 +135,7 @@ def cpu_masks():
         with open("/proc/cpuinfo", encoding="utf-8") as f:
             flags = f.read()
     if os.uname().machine == "aarch64":
-        return [("ref", True), ("neon", True)]
+        return [("ref", True), ("neon", True), ("i8mm", " i8mm " in flags)]
     return [("ref", True), ("avx2", " avx2 " in flags), ("avx512", " avx512_vnni " in flags), ("amx", " amx_int8 " in flags)]
 
 

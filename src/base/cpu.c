@@ -26,7 +26,8 @@ static const struct {
     {"amx", CPU_AMX | CPU_AVX512 | CPU_AVX2},
     {"avx512", CPU_AVX512 | CPU_AVX2},
     {"avx2", CPU_AVX2},
-    {"neon", CPU_NEON | CPU_DOTPROD | CPU_I8MM},
+    {"i8mm", CPU_NEON | CPU_DOTPROD | CPU_I8MM},
+    {"neon", CPU_NEON | CPU_DOTPROD},
     {"ref", 0},
     {"none", 0},
     {"all", CPU_AVX2 | CPU_AVX512 | CPU_AMX | CPU_NEON | CPU_DOTPROD | CPU_I8MM},
@@ -48,6 +49,8 @@ const char *cpu_mask_name(unsigned mask)
         return "avx512";
     if (mask & CPU_AVX2)
         return "avx2";
+    if (mask & CPU_I8MM)
+        return "i8mm";
     if (mask & CPU_NEON)
         return "neon";
     return "ref";

@@ -24,6 +24,7 @@ static const struct {
     {"amx", CPU_AMX | CPU_AVX512, amx_init},
 #elif defined(__aarch64__)
     {"neon", CPU_NEON | CPU_DOTPROD, neon_init},
+    {"i8mm", CPU_NEON | CPU_DOTPROD | CPU_I8MM, neon_init_i8mm},
 #endif
 };
 enum { N_LEVELS = sizeof LEVELS / sizeof *LEVELS };

@@ -108,7 +108,7 @@ struct attn_kernel { /* one per dtype that a cache can have; NULL for the others
 };
 
 struct kernels {
-    const char *level; /* "ref", "avx2", "avx512", "amx", "neon" */
+    const char *level; /* "ref", "avx2", "avx512", "amx", "neon", "i8mm" */
     struct linear_kernel linear[DT_COUNT];
 
     /* Activation quantiser: x [n_tok][k] with row stride ldx -> act, tokens [t0, t1) only; t0 is a multiple of KERNEL_TOK, so is t1 unless it is n_tok. */

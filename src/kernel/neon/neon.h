@@ -12,5 +12,6 @@ void neon_init_linear(struct kernels *k);
 void neon_init_float(struct kernels *k);
 void neon_init_attn(struct kernels *k);
 void neon_init_elem(struct kernels *k);
+void neon_init_i8mm(struct kernels *k); /* over neon_init: needs the int8 matrix instructions */
 
 #endif

@@ -23,6 +23,7 @@ static void masks(void)
     CHECK_STR(cpu_mask_name((unsigned)cpu_mask_parse("avx512")), "avx512");
     CHECK_STR(cpu_mask_name((unsigned)cpu_mask_parse("amx")), "amx");
     CHECK_STR(cpu_mask_name(CPU_NEON | CPU_DOTPROD), "neon");
+    CHECK_STR(cpu_mask_name((unsigned)cpu_mask_parse("i8mm")), "i8mm");
     CHECK_STR(cpu_mask_name((unsigned)cpu_mask_parse("avx2") & (unsigned)cpu_mask_parse("avx512")), "avx2");
 }
 
