@@ -274,6 +274,10 @@ AMX_INLINE void pair_mul(const struct linear_args *a, const size_t g[2], const s
         int n = blocks - b < AMX_BLOCKS ? (int)(blocks - b) : AMX_BLOCKS;
         unpack_panel(&p.s->w[0], w[0], n, f);
         unpack_panel(&p.s->w[1], w[1], n, f);
+        for (size_t i = 0; i < bytes; i += 64) { /* the next panels, while this one works */
+            _mm_prefetch((const char *)w[0] + bytes + i, _MM_HINT_T0);
+            _mm_prefetch((const char *)w[1] + bytes + i, _MM_HINT_T0);
+        }
         p.start = b == 0;
         panel_mul(p, n, tokens, f, wide);
         p.x += tiles * AMX_BLOCKS * work_block_bytes(wide);
