@@ -8,14 +8,14 @@
  * An int16 collects 16 of the block's 32 elements, and vpmaddwd adds the two of a lane. MXFP4 does not care which are which. For
  * NVFP4 the low one collects the first half of the block, the high one the second: vpmaddwd by the two scales, made integers,
  * gives the block's sum at once, and it is cheaper than Q4_0, which must still multiply by a float. Scales are E4M3 with a fixed
- * unit, of 2^-6 when no scale of the four blocks at hand is below 2^-3 (and not 0), else of 2^-9 when none is above 60: at most
+ * unit, of 2^-6 when no scale of the two blocks at hand is below 2^-3 (and not 0), else of 2^-9 when none is above 60: at most
  * 15 * 2^11 = 30720, and a lane's sum 2 * 24384 * 30720 < 2^31. Where blocks have both, the halves are scaled as floats; ref/linear.c
  * says why that is the same number. */
 #include "kernel/avx2/avx2.h"
 #include <immintrin.h>
 #include <string.h>
 
-enum { CHUNK = 4, BATCH = 32, ENTRY = 256 + 96, ENTRY_WIDE = 512 + 96, PANEL_ENTRIES = 64 };
+enum { CHUNK = 2, BATCH = 32, ENTRY = 256 + 96, ENTRY_WIDE = 512 + 96, PANEL_TOK = 32, FEW = 8 };
 
 /* How sums become floats. */
 enum e2m1_mode {
@@ -258,7 +258,7 @@ AVX2_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, si
                            bool wide)
 {
     float *acc = a->scratch;
-    uint8_t *panel = (uint8_t *)a->scratch + BATCH * 16 * 64;
+    uint8_t *panel = (uint8_t *)a->scratch + BATCH * PANEL_TOK * 64;
     size_t blocks = a->k / 32, gb = layout_group_bytes(nvfp4 ? &FORMAT_NVFP4 : &FORMAT_MXFP4, a->k);
     memset(acc, 0, ng * n * 64);
     for (size_t b = 0; b < blocks; b += CHUNK) {
@@ -274,10 +274,10 @@ AVX2_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, si
             store_rows(a, g0 + g, t0 + i, acc + (g * n + i) * 16);
 }
 
-/* ---- one token: a stream over the weights ---- */
+/* ---- few tokens: a stream over the weights ---- */
 
 /* Half h of a block: four quads stay within int16, 4 * 6096 = 24384; zero is taken off after widening. */
-AVX2_INLINE __m256i single_half(const __m256i q[8], const int8_t *x, int h)
+AVX2_INLINE __m256i few_half(const __m256i q[8], const int8_t *x, int h)
 {
     __m256i s[4];
     for (int j = 0; j < 4; j++) {
@@ -290,12 +290,35 @@ AVX2_INLINE __m256i single_half(const __m256i q[8], const int8_t *x, int h)
 }
 
 /* sum of c x over a half, exact; n is -32 times the sum of its activations. */
-AVX2_INLINE __m256i single_sum(const __m256i q[8], const int8_t *hi, const int8_t *lo, int h, int32_t n, bool wide)
+AVX2_INLINE __m256i few_sum(const __m256i q[8], const int8_t *hi, const int8_t *lo, int h, int32_t n, bool wide)
 {
-    __m256i s = single_half(q, hi, h);
+    __m256i s = few_half(q, hi, h);
     if (wide)
-        s = _mm256_add_epi32(_mm256_slli_epi32(s, 7), single_half(q, lo, h));
+        s = _mm256_add_epi32(_mm256_slli_epi32(s, 7), few_half(q, lo, h));
     return _mm256_add_epi32(s, _mm256_set1_epi32(n / 8 * 3));
+}
+
+/* acc with the block added, token i of its tile. */
+AVX2_INLINE __m256 few_step(__m256 acc, const struct e2m1_block *w, const struct act_block *x, size_t i, bool nvfp4,
+                            bool wide)
+{
+    const int8_t *hi = x->hi + 32 * i, *lo = x->lo + 32 * i;
+    __m256i s0 = few_sum(w->q, hi, lo, 0, x->n0[i], wide), s1 = few_sum(w->q, hi, lo, 1, x->n1[i], wide);
+    __m256 p;
+    if (nvfp4)
+        p = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s1), w->d1, _mm256_mul_ps(_mm256_cvtepi32_ps(s0), w->d0));
+    else
+        p = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(s0, s1)), w->d0);
+    return _mm256_fmadd_ps(p, _mm256_set1_ps(x->dx[i]), acc);
+}
+
+AVX2_INLINE void few_load(struct e2m1_block *w, const uint8_t *head, int b, int h, bool nvfp4)
+{
+    const struct kernel_format *f = nvfp4 ? &FORMAT_NVFP4 : &FORMAT_MXFP4;
+    w->d0 = nvfp4 ? e5m3_ps(head + 32 * b + h) : e8m0_ps(head + h);
+    if (nvfp4)
+        w->d1 = e5m3_ps(head + 32 * b + 16 + h);
+    load_codes(w->q, head + f->header + (size_t)b * layout_block_bytes(f) + 4 * h, false);
 }
 
 /* Block b's share of its unit, `ahead` bytes later in the stream. Past the end it does no harm. */
@@ -306,6 +329,7 @@ AVX2_INLINE void fetch(const uint8_t *head, size_t ahead, int b, const struct ke
         _mm_prefetch((const char *)head + ahead + (size_t)b * share + i, _MM_HINT_T0);
 }
 
+/* One token: sums in registers. The scales are made where they are used, which is what the compiler schedules best. */
 AVX2_INLINE void single(const struct linear_args *a, size_t g, size_t t, bool nvfp4, bool wide)
 {
     const struct kernel_format *f = nvfp4 ? &FORMAT_NVFP4 : &FORMAT_MXFP4;
@@ -322,7 +346,7 @@ AVX2_INLINE void single(const struct linear_args *a, size_t g, size_t t, bool nv
                 struct e2m1_block w;
                 __asm__("" : "+r"(hi)); /* else the broadcasts of both halves are merged, and spilled */
                 load_codes(w.q, head + f->header + (size_t)own * layout_block_bytes(f) + 32 * h, false);
-                __m256i s0 = single_sum(w.q, hi, lo, 0, x.n0[i], wide), s1 = single_sum(w.q, hi, lo, 1, x.n1[i], wide);
+                __m256i s0 = few_sum(w.q, hi, lo, 0, x.n0[i], wide), s1 = few_sum(w.q, hi, lo, 1, x.n1[i], wide);
                 __m256 p;
                 if (nvfp4)
                     p = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s1), e5m3_ps(head + 32 * own + 16 + 8 * h),
@@ -338,24 +362,53 @@ AVX2_INLINE void single(const struct linear_args *a, size_t g, size_t t, bool nv
     store_rows(a, g, t, acc);
 }
 
+/* Tokens [t, t + n) of one tile: a block is unpacked once for all. */
+AVX2_INLINE void few(const struct linear_args *a, size_t g, size_t t, size_t n, bool nvfp4, bool wide)
+{
+    const struct kernel_format *f = nvfp4 ? &FORMAT_NVFP4 : &FORMAT_MXFP4;
+    const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
+    const uint8_t *head = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
+    size_t width = layout_tile_width(a->n_tok, t);
+    float acc[8][16] __attribute__((aligned(32))) = {{0}};
+    for (size_t b = 0; b < a->k / 32; b += (size_t)f->blocks, head += layout_unit_bytes(f))
+        for (int own = 0; own < f->blocks; own++) {
+            struct act_block x = layout_act(tile, width, b + (size_t)own, wide);
+            fetch(head, a->ahead, own, f);
+            for (int h = 0; h < 16; h += 8) {
+                struct e2m1_block w;
+                few_load(&w, head, own, h, nvfp4);
+                for (size_t i = 0; i < n; i++)
+                    _mm256_store_ps(acc[i] + h, few_step(_mm256_load_ps(acc[i] + h), &w, &x, t % 8 + i, nvfp4, wide));
+            }
+        }
+    for (size_t i = 0; i < n; i++)
+        store_rows(a, g, t + i, acc[i]);
+}
+
 AVX2_INLINE void mul(const struct linear_args *a, bool nvfp4, bool wide)
 {
-    const size_t most = PANEL_ENTRIES / CHUNK / (wide ? 2 : 1);
+    const size_t most = wide ? PANEL_TOK / 2 : PANEL_TOK;
     size_t groups = (a->n_rows + 15) / 16, g1 = a->g1 < groups ? a->g1 : groups;
     for (size_t t = a->t0, n; t < a->t1; t += n) {
-        n = a->t1 - t < most ? a->t1 - t : most;
-        if (n == 1)
-            for (size_t g = a->g0; g < g1; g++)
-                single(a, g, t, nvfp4, wide);
-        else
+        size_t left = a->t1 - t, room = 8 - t % 8;
+        if (left > FEW) {
+            n = left < most ? left : most;
             for (size_t g = a->g0; g < g1; g += BATCH)
                 batch_mul(a, g, g1 - g < BATCH ? g1 - g : BATCH, t, n, nvfp4, wide);
+            continue;
+        }
+        n = left < room ? left : room;
+        for (size_t g = a->g0; g < g1; g++)
+            if (n == 1)
+                single(a, g, t, nvfp4, wide);
+            else
+                few(a, g, t, n, nvfp4, wide);
     }
 }
 
 size_t avx2_e2m1_scratch(void)
 {
-    return BATCH * 16 * 64 + PANEL_ENTRIES * ENTRY;
+    return BATCH * PANEL_TOK * 64 + CHUNK * PANEL_TOK * ENTRY;
 }
 
 static void mul_mxfp4(const struct linear_args *a)
