@@ -30,6 +30,7 @@ struct hearth_opts {
     /* types of the caches of keys and values: "q8_0" for every model, "MODEL=q8_0" for one; NULL: f16. Copied. */
     const char *const *kv;
     size_t n_kv;
+    size_t kv_disk; /* bytes of the prefix cache that may lie in the data folder; 0: none */
     /* smaller models that guess ahead: "DRAFT" for every other model of its vocabulary, "MODEL=DRAFT" for one. Copied. */
     const char *const *draft;
     size_t n_draft;

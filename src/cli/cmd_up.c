@@ -22,7 +22,7 @@ extern char **environ;
 struct values {
     const char *host, *keep_alive, *key, *key_file, *data_dir, *cpu_mask;
     struct opt_texts models, origins, kv, draft;
-    size_t ceiling;
+    size_t ceiling, kv_disk;
     int port, threads;
     bool no_open, precise, no_spec;
 };
@@ -47,6 +47,8 @@ const struct opt up_opts[] = {
     OPT_ROW_PRECISE(struct values),
     OPT_ROW_NO_SPEC(struct values),
     OPT_ROW_DRAFT(struct values),
+    {"kv-disk", 0, OPT_SIZE, "SIZE", "keep conversations' caches on disk, too, up to this size: 20G (off)",
+     offsetof(struct values, kv_disk), 1 << 20, 9e18},
     OPT_ROW_DATA_DIR(struct values),
     OPT_END,
 };
@@ -236,6 +238,7 @@ int cmd_up(const struct command *c, int argc, char **argv)
                              .n_kv = v.kv.n,
                              .draft = v.draft.v,
                              .n_draft = v.draft.n,
+                             .kv_disk = v.kv_disk,
                              .spec_max = v.no_spec ? -1 : 0};
     cli_hold_interrupt(true);
     if (hearth_open(&h, &ho, &e)) {

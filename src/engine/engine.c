@@ -30,6 +30,18 @@ static void set_defaults(struct engine *g, const struct engine_opts *o)
     g->max_tok = g->opts.prefill_chunk > g->opts.max_batch ? g->opts.prefill_chunk : g->opts.max_batch;
 }
 
+static void on_disk(void *arg) /* an I/O thread: what a request waits for is there */
+{
+    engine_kick(arg);
+}
+
+static int open_disk(struct engine *g, const struct engine_opts *o, struct err *e)
+{
+    struct kvdisk_opts d = {
+        .dir = o->kv_disk, .limit = o->kv_disk_bytes, .ledger = o->ledger, .done = on_disk, .arg = g};
+    return kvdisk_open(&g->disk, &d, e);
+}
+
 int engine_new(struct engine **out, const struct engine_opts *o, struct err *e)
 {
     struct engine *g = mem_calloc(1, sizeof *g);
@@ -49,6 +61,8 @@ int engine_new(struct engine **out, const struct engine_opts *o, struct err *e)
         rc = ledger_owner_new(g->ledger, "engine/step", &g->own_step, e);
     if (rc == 0)
         rc = kv_store_init(&g->kv, g->ledger, e);
+    if (rc == 0 && o->kv_disk && !o->no_prefix_cache)
+        rc = open_disk(g, o, e);
     if (rc == 0)
         rc = step_init(g, e);
     if (rc == 0 && pthread_create(&g->thread, NULL, engine_main, g) != 0)
@@ -74,6 +88,7 @@ void engine_free(struct engine *g)
         pthread_join(g->thread, NULL);
     }
     step_done(g);
+    kvdisk_close(g->disk);
     kv_store_done(&g->kv);
     ledger_owner_free(g->own_step);
     backend_free(g->backend);
@@ -113,6 +128,14 @@ void engine_stats(struct engine *g, struct engine_stats *out)
     out->prefix_blocks = kv.cached_pages;
     out->prefix_bytes = kv.cached_bytes;
     out->kv_free_bytes = kv.free_bytes;
+    struct kvdisk_stats d = {0};
+    if (g->disk)
+        kvdisk_stats(g->disk, &d);
+    out->disk_read_total = d.read_total;
+    out->disk_written_total = d.written_total;
+    out->disk_bad_total = d.bad_total;
+    out->disk_bytes = d.bytes;
+    out->disk_blocks = d.records;
     out->n_running = atomic_load(&g->n_running);
     out->n_waiting = atomic_load(&g->n_waiting);
     out->waiting_tokens = atomic_load(&g->waiting_tok);

@@ -28,6 +28,8 @@ struct engine_opts {
     int64_t max_queue_tokens; /* their prompt tokens; 0: 262144; one request alone is always taken */
     int spec_max;             /* guessed tokens per step of a lone sequence (spec.h); 0: as many as pay; -1: none */
     bool no_prefix_cache;
+    const char *kv_disk; /* folder of the prefix cache's second tier; NULL: none */
+    uint64_t kv_disk_bytes;
 };
 int engine_new(struct engine **out, const struct engine_opts *o, struct err *e);
 void engine_free(struct engine *g); /* cancels what runs, joins the thread; free requests and models before */
@@ -171,6 +173,9 @@ struct engine_stats {
     uint64_t prefix_lookups_total, prefix_hits_total, prefix_hit_tokens_total, prefix_missed_tokens_total;
     uint64_t prefix_evicted_total;
     size_t prefix_blocks, prefix_bytes, kv_free_bytes;
+    /* its disk tier: blocks read, written, found spoilt; what it holds */
+    uint64_t disk_read_total, disk_written_total, disk_bad_total, disk_bytes;
+    size_t disk_blocks;
 };
 void engine_stats(struct engine *g, struct engine_stats *out);
 

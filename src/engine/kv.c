@@ -258,8 +258,7 @@ void kv_pool_done(struct kv_pool *p)
 
 /* ---- blocks of a sequence (engine thread) ---- */
 
-/* A block for p with one reference; its first block_bytes hold anything. */
-static int take(struct kv_pool *p, uint8_t **out, struct err *e)
+int kv_take(struct kv_pool *p, uint8_t **out, struct err *e)
 {
     struct kv_store *s = p->store;
     struct kv_shape *shape = p->shape;
@@ -289,7 +288,7 @@ static int take(struct kv_pool *p, uint8_t **out, struct err *e)
 int kv_grow(struct kv_pool *p, struct kv_seq *s, struct err *e)
 {
     uint8_t *block;
-    int rc = take(p, &block, e);
+    int rc = kv_take(p, &block, e);
     if (rc < 0)
         return rc;
     memset(block, 0, p->block_bytes);
@@ -304,7 +303,7 @@ int kv_own(struct kv_pool *p, struct kv_seq *s, int j, struct err *e)
     pthread_mutex_lock(&p->store->lock);
     bool mine = page->refs == 1 && !page->n_tok;
     pthread_mutex_unlock(&p->store->lock);
-    int rc = mine ? 0 : take(p, &copy, e);
+    int rc = mine ? 0 : kv_take(p, &copy, e);
     if (copy)
         memcpy(copy, *at, p->block_bytes);
     pthread_mutex_lock(&p->store->lock);

@@ -88,6 +88,7 @@ size_t kv_trim_free(struct kv_store *s); /* free blocks only */
 size_t kv_spare(struct kv_store *s);     /* bytes that kv_trim could give */
 void kv_stats(struct kv_store *s, struct kv_stats *out);
 
+int kv_take(struct kv_pool *p, uint8_t **block, struct err *e);  /* a block of one reference; it holds anything */
 int kv_grow(struct kv_pool *p, struct kv_seq *s, struct err *e); /* one block more, zeroed */
 /* Block j, if shared or indexed, is replaced by a copy that may be written. */
 int kv_own(struct kv_pool *p, struct kv_seq *s, int j, struct err *e);

@@ -280,6 +280,8 @@ static int load_weights(struct engine_model *m, const struct engine_load *a, str
     if (a->fit)
         *a->fit = fit;
     int rc = init_pools(m, e);
+    if (rc == 0 && g->disk)
+        rc = recall_fingerprint(m, a->path, a->precise, e);
     if (rc == 0)
         rc = announce(g, m, fit.weights + fit.scratch + fit.staging, e);
     if (rc < 0)

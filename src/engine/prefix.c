@@ -1,6 +1,7 @@
 /* prefix: see prefix.h. One hash table over all models: chains of pages by parent hash; the siblings in a chain differ in
  * tokens, class or model. */
 #include "engine/prefix.h"
+#include "engine/kvdisk.h"
 #include <string.h>
 #include <xxhash.h>
 
@@ -92,11 +93,24 @@ static struct kv_page *full_child(const struct prefix_query *q, int cls, int j)
     return common == KV_BLOCK ? c : NULL;
 }
 
+/* How many of n_tok tokens of block j are here, or on disk. */
+static int reach(const struct prefix_query *q, int cls, int j, int n_tok)
+{
+    int here;
+    const int32_t *token = q->token + (size_t)j * KV_BLOCK;
+    best_child(&q->pool[cls], q->hash[j], token, n_tok, &here);
+    if (here == n_tok || !q->disk)
+        return here;
+    struct kvdisk_key k = {q->hash[j], token, n_tok, cls, q->pool[cls].block_bytes};
+    int there = kvdisk_find(q->disk, &k);
+    return there > here ? there : here;
+}
+
 /* Blocks first..n-1 of a class, looked up from the end; -1 when all are there, else the last one that is missing. */
 static int missing(const struct prefix_query *q, int cls, int first, int n)
 {
     for (int j = n; j-- > first;)
-        if (!full_child(q, cls, j))
+        if (reach(q, cls, j, KV_BLOCK) < KV_BLOCK)
             return j;
     return -1;
 }
@@ -104,12 +118,10 @@ static int missing(const struct prefix_query *q, int cls, int first, int n)
 /* Positions of the next block that every class has, behind n full ones; at least one class has layers. */
 static int partial(const struct prefix_query *q, int n)
 {
-    int most = q->limit - n * KV_BLOCK < KV_BLOCK ? q->limit - n * KV_BLOCK : KV_BLOCK, common;
+    int most = q->limit - n * KV_BLOCK < KV_BLOCK ? q->limit - n * KV_BLOCK : KV_BLOCK;
     for (int c = 0; c < GRAPH_KV_CLASSES; c++)
-        if (q->pool[c].shape) {
-            best_child(&q->pool[c], q->hash[n], q->token + (size_t)n * KV_BLOCK, most, &common);
-            most = common;
-        }
+        if (q->pool[c].shape)
+            most = reach(q, c, n, most);
     return most;
 }
 
@@ -120,7 +132,7 @@ static int longest(const struct prefix_query *q)
     for (int c = 0; c < GRAPH_KV_CLASSES; c++)
         if (q->pool[c].shape && !q->pool[c].window)
             for (int j = 0; j < n; j++)
-                if (!full_child(q, c, j))
+                if (reach(q, c, j, KV_BLOCK) < KV_BLOCK)
                     n = j;
     for (;;) {
         int lost = -1, n_pos = n * KV_BLOCK + partial(q, n);
@@ -182,6 +194,25 @@ struct prefix_hit prefix_find(const struct prefix_query *q, struct kv_seq *seq)
     return hit;
 }
 
+int prefix_reach(const struct prefix_query *q)
+{
+    if (q->limit <= 0)
+        return 0;
+    pthread_mutex_lock(&q->pool->store->lock);
+    int n = longest(q);
+    pthread_mutex_unlock(&q->pool->store->lock);
+    return n;
+}
+
+bool prefix_has(const struct prefix_query *q, int cls, int j, int n_tok)
+{
+    int common;
+    pthread_mutex_lock(&q->pool->store->lock);
+    best_child(&q->pool[cls], q->hash[j], q->token + (size_t)j * KV_BLOCK, n_tok, &common);
+    pthread_mutex_unlock(&q->pool->store->lock);
+    return common == n_tok;
+}
+
 /* Pages of which `token` is a continuation say nothing that the new one does not: those that nobody uses go. */
 static void drop_beginnings(struct kv_pool *p, struct kv_hash parent, const int32_t *token, int n_tok)
 {
@@ -196,7 +227,7 @@ static void drop_beginnings(struct kv_pool *p, struct kv_hash parent, const int3
     }
 }
 
-void prefix_publish(struct kv_pool *p, struct kv_seq *s, int j, struct kv_hash parent, const int32_t *token, int n_tok)
+bool prefix_publish(struct kv_pool *p, struct kv_seq *s, int j, struct kv_hash parent, const int32_t *token, int n_tok)
 {
     struct kv_store *store = p->store;
     struct kv_page *page = kv_page_of(p, s->page[j]), *same;
@@ -205,7 +236,7 @@ void prefix_publish(struct kv_pool *p, struct kv_seq *s, int j, struct kv_hash p
     pthread_mutex_lock(&store->lock);
     if (page->n_tok || page->refs > 1) { /* it is, or somebody forked from it and it will be, by him */
         pthread_mutex_unlock(&store->lock);
-        return;
+        return false;
     }
     same = best_child(p, parent, token, n_tok, &common);
     if (same && common == n_tok) {
@@ -214,7 +245,7 @@ void prefix_publish(struct kv_pool *p, struct kv_seq *s, int j, struct kv_hash p
             kv_page_unref(page);
         }
         pthread_mutex_unlock(&store->lock);
-        return;
+        return false;
     }
     drop_beginnings(p, parent, token, n_tok);
     struct kv_page **at = bucket_of(store, parent);
@@ -225,4 +256,5 @@ void prefix_publish(struct kv_pool *p, struct kv_seq *s, int j, struct kv_hash p
     *at = page;
     store->n_indexed++;
     pthread_mutex_unlock(&store->lock);
+    return true;
 }

@@ -15,6 +15,7 @@ struct prefix_query {
     const int32_t *token;       /* [limit] */
     const struct kv_hash *hash; /* [limit / KV_BLOCK + 1]: chain hash before block j */
     int limit;                  /* positions that may come from the cache */
+    struct kvdisk *disk;        /* prefix_reach only: its blocks count as if they were here; or NULL */
 };
 
 struct prefix_hit {
@@ -26,8 +27,11 @@ struct kv_hash prefix_chain(struct kv_hash parent, const int32_t token[KV_BLOCK]
 /* What of the query is there. With `seq` its blocks are referenced and entered in the (empty) tables of both classes. */
 struct prefix_hit prefix_find(const struct prefix_query *q, struct kv_seq *seq);
 /* Block j of s holds n_tok positions for these tokens and will not be written before kv_own: from now on it is found. An equal
- * block that is there already takes its place in s. */
-void prefix_publish(struct kv_pool *p, struct kv_seq *s, int j, struct kv_hash parent, const int32_t *token, int n_tok);
+ * block that is there already takes its place in s. true: it is new. */
+bool prefix_publish(struct kv_pool *p, struct kv_seq *s, int j, struct kv_hash parent, const int32_t *token, int n_tok);
+/* How many positions prefix_find would find, those of the disk included; whether block j of a class is here for n_tok tokens. */
+int prefix_reach(const struct prefix_query *q);
+bool prefix_has(const struct prefix_query *q, int cls, int j, int n_tok);
 void prefix_forget(struct kv_page *page); /* store.lock held: out of the index, if in it */
 int prefix_reserve(struct kv_store *s);   /* keeps the index's buckets few to a chain; before locks are taken */
 

@@ -91,6 +91,7 @@ static int alloc_arrays(struct request *r, struct err *e)
     for (int c = 0; c < GRAPH_KV_CLASSES; c++, p += n_page * sizeof(uint8_t *))
         r->draft_kv[c].page = (uint8_t **)(void *)p;
     r->hash = (struct kv_hash *)(void *)p;
+    r->hash[0] = r->model->fingerprint;
     p += (n_page + 1) * sizeof *r->hash;
     r->token = (int32_t *)(void *)p;
     p += n_all * sizeof(int32_t);

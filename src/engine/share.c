@@ -18,7 +18,7 @@ static int limit_of(const struct request *r)
     return r->all_logits && r->logits_sent < limit ? r->logits_sent : limit;
 }
 
-static struct prefix_query query_of(struct request *r)
+struct prefix_query share_query(struct request *r)
 {
     struct prefix_query q = {.pool = r->model->kv, .token = r->token, .hash = r->hash, .limit = limit_of(r)};
     hash_to(r, q.limit / KV_BLOCK);
@@ -27,7 +27,7 @@ static struct prefix_query query_of(struct request *r)
 
 size_t share_peek(struct request *r)
 {
-    struct prefix_query q = query_of(r);
+    struct prefix_query q = share_query(r);
     return prefix_find(&q, NULL).used;
 }
 
@@ -88,7 +88,7 @@ static void fork_from(struct request *r, struct request *a, int n_pos)
 void share_find(struct request *r)
 {
     struct engine_model *m = r->model;
-    struct prefix_query q = query_of(r);
+    struct prefix_query q = share_query(r);
     r->n_done = prefix_find(&q, r->kv).n_pos;
     struct request *best = NULL;
     int n_best = r->n_done;
@@ -115,7 +115,7 @@ void share_find(struct request *r)
 bool share_waits(struct request *r)
 {
     struct engine_model *m = r->model;
-    struct prefix_query q = query_of(r);
+    struct prefix_query q = share_query(r);
     if (q.limit <= 0)
         return false;
     int have = -1;
@@ -135,27 +135,38 @@ bool share_waits(struct request *r)
     return false;
 }
 
+/* Block j with its first n_tok positions is found from now on; the disk gets what it does not have. */
+static void publish(struct request *r, int j, int n_tok)
+{
+    struct engine_model *m = r->model;
+    const int32_t *token = r->token + (size_t)j * KV_BLOCK;
+    for (int c = 0; c < GRAPH_KV_CLASSES; c++) {
+        struct kv_pool *p = &m->kv[c];
+        if (!p->shape || !prefix_publish(p, &r->kv[c], j, r->hash[j], token, n_tok) || !m->engine->disk)
+            continue;
+        if (n_tok < KV_BLOCK && !j) /* a few tokens are not worth a file */
+            continue;
+        struct kvdisk_key k = {r->hash[j], token, n_tok, c, p->block_bytes};
+        kvdisk_write(m->engine->disk, &k, r->kv[c].page[j]);
+    }
+}
+
 void share_publish(struct request *r)
 {
     if (r->model->engine->opts.no_prefix_cache)
         return;
     hash_to(r, r->n_done / KV_BLOCK);
     for (; r->n_published < r->n_done / KV_BLOCK; r->n_published++)
-        for (int c = 0; c < GRAPH_KV_CLASSES; c++)
-            if (r->model->kv[c].shape)
-                prefix_publish(&r->model->kv[c], &r->kv[c], r->n_published, r->hash[r->n_published],
-                               r->token + (size_t)r->n_published * KV_BLOCK, KV_BLOCK);
+        publish(r, r->n_published, KV_BLOCK);
 }
 
 void share_leave(struct request *r)
 {
-    int j = r->n_done / KV_BLOCK, rest = r->n_done % KV_BLOCK;
+    int rest = r->n_done % KV_BLOCK;
+    recall_stop(r);
     share_publish(r);
-    for (int c = 0; c < GRAPH_KV_CLASSES; c++) {
-        struct kv_pool *p = &r->model->kv[c];
-        if (p->shape && rest && j < r->kv[c].n_page && !r->model->engine->opts.no_prefix_cache)
-            prefix_publish(p, &r->kv[c], j, r->hash[j], r->token + (size_t)j * KV_BLOCK, rest);
-    }
+    if (rest && !r->model->engine->opts.no_prefix_cache)
+        publish(r, r->n_done / KV_BLOCK, rest);
     for (int c = 0; c < GRAPH_KV_CLASSES; c++)
         kv_drop(&r->model->kv[c], &r->kv[c]);
     r->n_done = r->n_published = 0;

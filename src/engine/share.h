@@ -7,6 +7,8 @@
 
 struct request;
 
+/* r's tokens as far as they may come from the cache. */
+struct prefix_query share_query(struct request *r);
 /* Bytes that r would share with running sequences if it started now. */
 size_t share_peek(struct request *r);
 /* r has no blocks: it gets what is there of its tokens, and n_done moves on accordingly. */

@@ -7,6 +7,8 @@
 #include "backend/backend.h"
 #include "engine/engine.h"
 #include "engine/kv.h"
+#include "engine/kvdisk.h"
+#include "engine/recall.h"
 #include "engine/sample.h"
 #include "engine/draft.h"
 #include "engine/sched.h"
@@ -27,10 +29,11 @@ struct engine_model {
     struct engine_model *draft; /* guesses for it, or NULL; a reference */
     struct ledger_owner *own_header, *own_weights, *own_staging, *own_scratch, *own_kv, *own_prefix, *own_requests;
     struct kv_pool kv[GRAPH_KV_CLASSES];
-    struct engine_model *next; /* engine.models, under engine.lock */
-    size_t load_need;          /* bytes a running load will hold in the end, under engine.lock; 0 when loaded */
-    uint64_t serial;           /* of its load */
-    bool dying;                /* being freed, under engine.lock */
+    struct engine_model *next;  /* engine.models, under engine.lock */
+    size_t load_need;           /* bytes a running load will hold in the end, under engine.lock; 0 when loaded */
+    uint64_t serial;            /* of its load */
+    struct kv_hash fingerprint; /* begins every chain of its blocks */
+    bool dying;                 /* being freed, under engine.lock */
 
     /* engine thread */
     struct request **live;   /* requests in any state but released */
@@ -79,11 +82,13 @@ struct request {
     struct kv_seq draft_kv[GRAPH_KV_CLASSES]; /* blocks of the model's draft */
     int draft_done;                           /* positions stored there that hold known tokens */
     struct kv_seq kv[GRAPH_KV_CLASSES];
-    struct kv_hash *hash; /* [n_hash + 1]: before block j; in mem */
-    int n_hash;           /* full blocks hashed */
-    int n_published;      /* full blocks that the index knows */
-    int n_cached;         /* prompt positions that were there when it started */
-    bool found, held;     /* looked up once; better waits for one that computes the same */
+    struct kv_hash *hash;  /* [n_hash + 1]: before block j; in mem */
+    int n_hash;            /* full blocks hashed */
+    int n_published;       /* full blocks that the index knows */
+    int n_cached;          /* prompt positions that were there when it started */
+    struct recall *recall; /* blocks that are on their way from the disk */
+    bool recalled;         /* asked for once */
+    bool found;            /* looked up once */
     uint64_t served;
     uint64_t start_ns, first_ns, last_ns; /* first step, first token, last token */
     int step_tok, step_row; /* tokens of it in the running step, guesses included; its first row of logits, -1 none */
@@ -107,6 +112,7 @@ struct engine {
     struct ledger_owner *own_step;
     struct engine_opts opts; /* defaults filled in */
     struct kv_store kv;
+    struct kvdisk *disk; /* NULL: no disk tier */
     pthread_t thread;
     bool thread_runs;
     pthread_mutex_t lock;

@@ -48,7 +48,7 @@ static size_t held(const struct request *r) /* bytes of KV */
 
 static struct sched_seq describe(const struct request *r)
 {
-    enum { HEADROOM = KV_BLOCK }; /* answer tokens that should fit before a sequence starts */
+    enum { HEADROOM = 2 * KV_BLOCK }; /* answer tokens that should fit before a sequence starts */
     int left = r->n_prompt + r->max_tokens - r->n_token;
     struct sched_seq s = {
         .order = r->order, .served = r->served, .priority = r->priority, .todo = r->n_token - r->n_done};
@@ -149,7 +149,7 @@ static void admit(struct engine *g, struct engine_model *m)
     for (int i; admitted < g->opts.max_batch && (i = next_waiting(m)) >= 0;) {
         struct request *r = m->live[i];
         bool barred = pressed && !atomic_load(&r->begun) && r->worst_bytes > room_now(g);
-        if (barred || share_waits(r)) { /* new work waits until the machine has memory again */
+        if (barred || recall_waits(r) || share_waits(r)) { /* new work waits until the machine has memory again */
             m->sched[i].held = true;
             continue;
         }
@@ -207,7 +207,7 @@ static void starve(struct engine *g, struct request *r, const struct err *e)
         return;
     for (size_t i = 0; i < g->n_active; i++)
         for (size_t j = 0; j < g->active[i]->n_live; j++)
-            if (g->active[i]->live[j] != r && held(g->active[i]->live[j]))
+            if (g->active[i]->live[j] != r && (held(g->active[i]->live[j]) || g->active[i]->live[j]->recall))
                 return;
     pthread_mutex_lock(&g->lock);
     bool loading = false;

@@ -1,10 +1,21 @@
 /* open: one Hearth per process: ledger, engine and store together, and the small questions about them. */
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "base/fs.h"
 #include "base/mem.h"
 #include "model/model.h"
 #include "session/state.h"
 #include <string.h>
+
+static int disk_folder(const struct hearth_opts *o, char **out, struct err *e)
+{
+    char *dir = NULL;
+    int rc = o->data_dir ? 0 : fs_data_dir(&dir, e);
+    if (rc == 0 && !(*out = fs_join(dir ? dir : o->data_dir, "kv")))
+        rc = err_set(e, ERR_NOMEM, "no memory to start");
+    mem_free(dir);
+    return rc;
+}
 
 static int open_parts(struct hearth *h, const struct hearth_opts *o, struct err *e)
 {
@@ -22,7 +33,14 @@ static int open_parts(struct hearth *h, const struct hearth_opts *o, struct err 
                              .cpu_mask = (unsigned)mask,
                              .prefill_chunk = o->prefill_chunk,
                              .spec_max = o->spec_max};
-    if ((rc = store_open(&h->store, o->data_dir, e)) < 0 || (rc = engine_new(&h->engine, &eo, e)) < 0)
+    char *disk = NULL;
+    if ((rc = store_open(&h->store, o->data_dir, e)) < 0 || (o->kv_disk && (rc = disk_folder(o, &disk, e)) < 0))
+        return rc;
+    eo.kv_disk = disk;
+    eo.kv_disk_bytes = o->kv_disk;
+    rc = engine_new(&h->engine, &eo, e);
+    mem_free(disk);
+    if (rc < 0)
         return rc;
     /* what is resident now, less what the ledger already knows, and a little for the heap to grow */
     enum { HEAP = 2 << 20 };

@@ -1,76 +1,7 @@
 /* What is found in the cache holds the very bits that would have been computed: every run here is compared by memcmp, tokens and
  * logits, with the same request in an engine without a prefix cache. Arguments: tiny models: llama, gemma3 with a
  * window of 16, gemma3 with a window of 512, llama with other weights. */
-#include "fixture.h"
-
-enum { LLAMA, WINDOW_16, WINDOW_512, OTHER, N_PATH, OUT = 6 };
-static const char *path[N_PATH];
-static const struct engine_opts cached = {.n_threads = 1, .cpu_mask = ~0u, .prefill_chunk = 96};
-static struct rig cold; /* of the model under test, without a cache */
-
-static bool open_rig(struct rig *r, int which, bool cache, size_t ceiling)
-{
-    struct engine_opts o = cached;
-    o.no_prefix_cache = !cache;
-    bool ok = rig_open(r, path[which], o, ceiling) == 0;
-    CHECK(ok);
-    return ok;
-}
-
-/* A prompt: n tokens of the chain `number`, from position `fork` on those of `other`. */
-static int32_t *prompt_of(const struct rig *rig, int n, uint64_t number, int fork, uint64_t other)
-{
-    int32_t *t = calloc((size_t)n, sizeof *t), *u = calloc((size_t)n, sizeof *u);
-    prompt_fill(t, n, rig->n_vocab, number);
-    prompt_fill(u, n, rig->n_vocab, other);
-    for (int i = fork; i < n; i++)
-        t[i] = u[i];
-    free(u);
-    return t;
-}
-
-static struct request *submit(const struct rig *rig, const int32_t *token, int n, int n_out, struct record *rec)
-{
-    struct request_args a = args_of(rig, token, n, n_out);
-    a.sample.temperature = 0.9f;
-    a.sample.seed = 3;
-    a.on_logits = record_logits;
-    a.logits_arg = rec;
-    struct request *r = NULL;
-    struct err e = {0};
-    if (engine_submit(rig->engine, &a, &r, &e) < 0)
-        fprintf(stderr, "submit: %s\n", e.msg);
-    return r;
-}
-
-static struct record *run(const struct rig *rig, const int32_t *token, int n)
-{
-    struct record *rec = record_new(rig);
-    struct request *r = submit(rig, token, n, OUT, rec);
-    drain_request(r, rec);
-    request_free(r);
-    return rec;
-}
-
-static bool same(const struct record *a, const struct record *b)
-{
-    size_t bytes = (size_t)a->n_pos * (size_t)a->n_vocab * sizeof *a->logits;
-    return a->end.type == EVENT_DONE && a->n_tok == OUT && a->n_pos == b->n_pos && a->n_tok == b->n_tok &&
-           memcmp(a->token, b->token, sizeof a->token) == 0 && memcmp(a->logits, b->logits, bytes) == 0;
-}
-
-/* Runs it in rig and, alone and uncached, in cold; returns how many positions came from the cache. */
-static int cached_of(const struct rig *rig, const int32_t *token, int n)
-{
-    struct record *got = run(rig, token, n), *want = run(&cold, token, n);
-    CHECK(same(got, want));
-    CHECK_INT(want->end.stats.n_cached, 0);
-    CHECK_INT(got->end.stats.n_prompt, n);
-    int n_cached = got->end.stats.n_cached;
-    record_free(got);
-    record_free(want);
-    return n_cached;
-}
+#include "kv_runs.h"
 
 static void hits(void)
 {
@@ -191,7 +122,7 @@ static void models_apart(void)
         return;
     other = rig;
     struct err e;
-    struct engine_load load = {.path = path[OTHER], .name = "other"};
+    struct engine_load load = {.path = model_path[OTHER], .name = "other"};
     CHECK_INT(engine_model_load(rig.engine, &load, &other.model, &e), 0);
     int32_t *p = prompt_of(&rig, 200, 1, 200, 0);
     record_free(run(&rig, p, 200));
@@ -268,7 +199,7 @@ int main(int argc, char **argv)
     if (argc < 1 + N_PATH)
         return 1;
     for (int i = 0; i < N_PATH; i++)
-        path[i] = argv[1 + i];
+        model_path[i] = argv[1 + i];
     RUN(hits);
     RUN(turns);
     RUN(window_edges);

@@ -1,0 +1,603 @@
+/* kvdisk: see kvdisk.h. One lock over index, segments and queues; no I/O under it but the unlinking of a segment that goes. */
+#include "engine/kvdisk.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/kvdisk_file.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BUCKETS = 16384, SLAB = 64, THREADS = 2, PARTS = 16 };
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+static const size_t WAITING_MOST = 64 << 20; /* bytes copied and not yet written */
+
+struct kvdisk_segment {
+    struct kvdisk_segment *next;
+    int fd, users; /* records being read or written */
+    uint64_t id, size, used;
+    bool gone; /* unlinked: closed by the last user */
+};
+
+struct kvdisk_rec {
+    struct kvdisk_rec *chain; /* of its bucket; free list */
+    struct kvdisk_segment *seg;
+    uint64_t off;
+    struct kvdisk_head head;
+};
+
+struct slab {
+    struct slab *next;
+    struct kvdisk_rec rec[SLAB];
+};
+
+struct write { /* its block lies behind it */
+    struct write *next;
+    size_t bytes; /* allocated */
+    struct kvdisk_head head;
+};
+
+struct kvdisk {
+    struct ledger_owner *own;
+    char *dir;
+    int lock_fd, n_threads;
+    uint64_t limit, next_id, clock;
+    void (*done)(void *arg);
+    void *arg;
+    pthread_t thread[THREADS];
+    pthread_mutex_t lock;
+    pthread_cond_t wake, idle; /* something to do; a piece is done */
+    bool stop, failing;
+    struct kvdisk_rec **bucket;
+    struct kvdisk_rec *free;
+    struct slab *slabs;
+    struct kvdisk_segment *segments, *current;
+    struct kvdisk_job *job;
+    struct write *first, *last;
+    size_t waiting;
+    struct kvdisk_stats stats;
+};
+
+/* ---- records ---- */
+
+static struct kvdisk_rec **bucket_of(struct kvdisk *d, struct kv_hash h)
+{
+    return &d->bucket[h.lo & (BUCKETS - 1)];
+}
+
+/* Not under lock: the ledger may ask the store of blocks for room, and that asks us what we have. */
+static void rec_reserve(struct kvdisk *d)
+{
+    void *mem;
+    pthread_mutex_lock(&d->lock);
+    bool enough = d->free && d->free->chain; /* one for each thread */
+    pthread_mutex_unlock(&d->lock);
+    if (enough || ledger_alloc(d->own, sizeof(struct slab), &mem, NULL) < 0)
+        return;
+    struct slab *s = mem;
+    pthread_mutex_lock(&d->lock);
+    s->next = d->slabs;
+    d->slabs = s;
+    for (int i = 0; i < SLAB; i++) {
+        s->rec[i].chain = d->free;
+        d->free = &s->rec[i];
+    }
+    pthread_mutex_unlock(&d->lock);
+}
+
+static struct kvdisk_rec *rec_new(struct kvdisk *d)
+{
+    struct kvdisk_rec *r = d->free;
+    if (r)
+        d->free = r->chain;
+    return r;
+}
+
+static void rec_enter(struct kvdisk *d, struct kvdisk_rec *r)
+{
+    struct kvdisk_rec **at = bucket_of(d, r->head.parent);
+    r->chain = *at;
+    *at = r;
+    d->stats.records++;
+}
+
+static void rec_drop(struct kvdisk *d, struct kvdisk_rec **at)
+{
+    struct kvdisk_rec *r = *at;
+    *at = r->chain;
+    r->chain = d->free;
+    d->free = r;
+    d->stats.records--;
+}
+
+static struct kvdisk_rec *rec_find(struct kvdisk *d, const struct kvdisk_key *k, int *common)
+{
+    struct kvdisk_rec *best = NULL;
+    *common = 0;
+    for (struct kvdisk_rec *r = *bucket_of(d, k->parent); r && *common < k->n_tok; r = r->chain) {
+        if (r->head.cls != (uint32_t)k->cls || r->head.bytes != k->bytes || r->head.parent.lo != k->parent.lo ||
+            r->head.parent.hi != k->parent.hi)
+            continue;
+        int n = (int)r->head.n_tok < k->n_tok ? (int)r->head.n_tok : k->n_tok, t = 0;
+        while (t < n && r->head.token[t] == k->token[t])
+            t++;
+        if (t > *common) {
+            *common = t;
+            best = r;
+        }
+    }
+    return best;
+}
+
+int kvdisk_find(struct kvdisk *d, const struct kvdisk_key *k)
+{
+    int common;
+    pthread_mutex_lock(&d->lock);
+    rec_find(d, k, &common);
+    pthread_mutex_unlock(&d->lock);
+    return common;
+}
+
+/* ---- segments ---- */
+
+static void segment_path(const struct kvdisk *d, uint64_t id, char *out, size_t n)
+{
+    snprintf(out, n, "%s/%016" PRIx64 ".kv", d->dir, id);
+}
+
+static void segment_put(struct kvdisk_segment *s) /* under lock: one user less */
+{
+    if (--s->users == 0 && s->gone) {
+        close(s->fd);
+        mem_free(s);
+    }
+}
+
+static void segment_remove(struct kvdisk *d, struct kvdisk_segment *s)
+{
+    char path[4200];
+    segment_path(d, s->id, path, sizeof path);
+    unlink(path);
+    for (int i = 0; i < BUCKETS; i++)
+        for (struct kvdisk_rec **at = &d->bucket[i]; *at;)
+            if ((*at)->seg == s)
+                rec_drop(d, at);
+            else
+                at = &(*at)->chain;
+    struct kvdisk_segment **at = &d->segments;
+    while (*at != s)
+        at = &(*at)->next;
+    *at = s->next;
+    d->stats.bytes -= s->size;
+    if (d->current == s)
+        d->current = NULL;
+    s->gone = true;
+    s->users++;
+    segment_put(s);
+}
+
+/* The least recently read segments go until `more` bytes fit. */
+static void make_room(struct kvdisk *d, uint64_t more)
+{
+    while (d->stats.bytes + more > d->limit) {
+        struct kvdisk_segment *old = NULL;
+        for (struct kvdisk_segment *s = d->segments; s; s = s->next)
+            if (s != d->current && (!old || s->used < old->used))
+                old = s;
+        if (!old)
+            old = d->current;
+        if (!old)
+            return;
+        segment_remove(d, old);
+    }
+}
+
+static struct kvdisk_segment *segment_new(struct kvdisk *d, uint64_t id, int fd, uint64_t size)
+{
+    struct kvdisk_segment *s = mem_calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    *s = (struct kvdisk_segment){.fd = fd, .id = id, .size = size, .used = ++d->clock, .next = d->segments};
+    d->segments = s;
+    d->stats.bytes += size;
+    d->next_id = id >= d->next_id ? id + 1 : d->next_id;
+    return s;
+}
+
+/* The segment that the next record of `bytes` goes to; under lock. */
+static struct kvdisk_segment *segment_for(struct kvdisk *d, uint64_t bytes)
+{
+    char path[4200];
+    if (bytes > d->limit / 2)
+        return NULL;
+    make_room(d, bytes);
+    if (d->current && d->current->size + bytes > d->limit / PARTS && d->current->size)
+        d->current = NULL;
+    if (d->current)
+        return d->current;
+    segment_path(d, d->next_id, path, sizeof path);
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0 && !(d->current = segment_new(d, d->next_id, fd, 0)))
+        close(fd);
+    return d->current;
+}
+
+/* Heads until one is not whole; what comes behind is lost and cut off. */
+static void segment_scan(struct kvdisk *d, struct kvdisk_segment *s)
+{
+    struct kvdisk_head h;
+    uint64_t off = 0;
+    while (kvdisk_file_head(s->fd, off, s->size, &h)) {
+        rec_reserve(d);
+        struct kvdisk_rec *r = rec_new(d);
+        if (!r)
+            return;
+        *r = (struct kvdisk_rec){.seg = s, .off = off, .head = h};
+        rec_enter(d, r);
+        off += sizeof h + h.bytes;
+    }
+    d->stats.bad_total += off < s->size;
+    if (off < s->size && ftruncate(s->fd, (off_t)off) == 0) {
+        d->stats.bytes -= s->size - off;
+        s->size = off;
+    }
+}
+
+static int by_id(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int read_folder(struct kvdisk *d, struct err *e)
+{
+    DIR *dir = opendir(d->dir);
+    uint64_t *id = NULL;
+    size_t n = 0, cap = 0;
+    if (!dir)
+        return err_errno(e, "cannot read %s", d->dir);
+    for (struct dirent *f; (f = readdir(dir));) {
+        unsigned long long v;
+        int end = 0;
+        if (sscanf(f->d_name, "%16llx.kv%n", &v, &end) != 1 || end != 19 || f->d_name[end])
+            continue;
+        uint64_t *grown = mem_grow(id, &cap, n + 1, sizeof *id);
+        if (!grown)
+            break;
+        id = grown;
+        id[n++] = v;
+    }
+    closedir(dir);
+    if (n)
+        qsort(id, n, sizeof *id, by_id); /* older ones count as read longer ago */
+    for (size_t i = 0; i < n; i++) {
+        char path[4200];
+        struct stat st;
+        segment_path(d, id[i], path, sizeof path);
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        if (fd < 0)
+            continue;
+        struct kvdisk_segment *s =
+            fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? segment_new(d, id[i], fd, (uint64_t)st.st_size) : NULL;
+        if (!s) {
+            close(fd);
+            continue;
+        }
+        segment_scan(d, s);
+        if (!s->size)
+            segment_remove(d, s);
+    }
+    mem_free(id);
+    if (d->segments && d->segments->size < d->limit / PARTS)
+        d->current = d->segments; /* the newest */
+    make_room(d, 0);
+    return 0;
+}
+
+/* ---- the I/O threads ---- */
+
+/* Next piece of the oldest job; under lock. */
+static struct kvdisk_item *next_read(struct kvdisk *d, struct kvdisk_job **of)
+{
+    struct kvdisk_job *j = d->job;
+    *of = j;
+    if (!j)
+        return NULL;
+    struct kvdisk_item *it = &j->item[j->begun++];
+    if (j->begun == j->n)
+        d->job = j->next;
+    return it;
+}
+
+static void forget_at(struct kvdisk *d, const struct kvdisk_item *it)
+{
+    for (struct kvdisk_rec **at = bucket_of(d, it->key.parent); *at; at = &(*at)->chain)
+        if ((*at)->seg == it->at.seg && (*at)->off == it->at.off) {
+            rec_drop(d, at);
+            return;
+        }
+}
+
+static void read_item(struct kvdisk *d, struct kvdisk_job *j, struct kvdisk_item *it)
+{
+    struct kvdisk_segment *seg = it->at.seg;
+    if (seg) {
+        seg->used = ++d->clock;
+        pthread_mutex_unlock(&d->lock);
+        madvise(it->block, it->key.bytes,
+                MADV_POPULATE_WRITE); /* one call for its page faults; old kernels say EINVAL */
+        bool ok = kvdisk_file_read(seg->fd, it->at.off, it->at.sum, it->block, it->key.bytes);
+        pthread_mutex_lock(&d->lock);
+        it->n_tok = ok ? it->at.n_tok : 0;
+        d->stats.read_total += ok;
+        d->stats.bad_total += !ok;
+        if (!ok)
+            forget_at(d, it);
+        segment_put(seg);
+    }
+    j->left--;
+    pthread_cond_broadcast(&d->idle);
+    if (!j->left && d->done) {
+        pthread_mutex_unlock(&d->lock);
+        d->done(d->arg);
+        pthread_mutex_lock(&d->lock);
+    }
+}
+
+static void write_item(struct kvdisk *d, struct write *w)
+{
+    uint64_t bytes = sizeof w->head + w->head.bytes;
+    pthread_mutex_unlock(&d->lock);
+    rec_reserve(d);
+    pthread_mutex_lock(&d->lock);
+    struct kvdisk_rec *r = rec_new(d);
+    struct kvdisk_segment *s = r ? segment_for(d, bytes) : NULL;
+    uint64_t off = s ? s->size : 0;
+    if (s) {
+        s->size += bytes; /* the place is taken; other writers go behind it */
+        s->users++;
+        d->stats.bytes += bytes;
+    }
+    pthread_mutex_unlock(&d->lock);
+    const uint8_t *block = (const uint8_t *)(w + 1);
+    struct kvdisk_key k = {w->head.parent, w->head.token, (int)w->head.n_tok, (int)w->head.cls, w->head.bytes};
+    struct kvdisk_head h;
+    kvdisk_file_fill(&h, &k, block);
+    int rc = s ? kvdisk_file_write(s->fd, off, &h, block) : 0;
+    pthread_mutex_lock(&d->lock);
+    if (rc && !d->failing)
+        log_line(LOG_WARNING, "kv disk: cannot write to %s: %s", d->dir, strerror(rc));
+    d->failing = s ? rc != 0 : d->failing;
+    if (rc && d->current == s)
+        d->current = NULL; /* nothing behind the hole would be found again */
+    if (s && !rc && !s->gone) {
+        *r = (struct kvdisk_rec){.seg = s, .off = off, .head = h};
+        rec_enter(d, r);
+        d->stats.written_total++;
+    } else if (r) {
+        r->chain = d->free;
+        d->free = r;
+    }
+    if (s)
+        segment_put(s);
+    d->waiting -= w->bytes;
+    ledger_dealloc(d->own, w, w->bytes);
+}
+
+static void *io_main(void *arg)
+{
+    struct kvdisk *d = arg;
+    bool dirty = false;
+    pthread_mutex_lock(&d->lock);
+    for (;;) {
+        struct kvdisk_job *j;
+        struct kvdisk_item *it = next_read(d, &j);
+        if (it) {
+            read_item(d, j, it);
+        } else if (d->first) {
+            struct write *w = d->first;
+            d->first = w->next;
+            write_item(d, w);
+            dirty = true;
+        } else if (dirty && d->current) { /* nothing to do: what was written becomes durable */
+            struct kvdisk_segment *s = d->current;
+            s->users++;
+            pthread_mutex_unlock(&d->lock);
+            fdatasync(s->fd);
+            pthread_mutex_lock(&d->lock);
+            segment_put(s);
+            dirty = false;
+        } else if (d->stop) {
+            break;
+        } else {
+            pthread_cond_wait(&d->wake, &d->lock);
+        }
+    }
+    pthread_mutex_unlock(&d->lock);
+    return NULL;
+}
+
+/* ---- the engine's side ---- */
+
+void kvdisk_write(struct kvdisk *d, const struct kvdisk_key *k, const uint8_t *block)
+{
+    size_t bytes = sizeof(struct write) + k->bytes;
+    pthread_mutex_lock(&d->lock);
+    int common;
+    rec_find(d, k, &common);
+    bool take = common < k->n_tok && d->waiting + bytes <= WAITING_MOST;
+    d->waiting += take ? bytes : 0;
+    pthread_mutex_unlock(&d->lock);
+    void *mem = NULL;
+    if (take && ledger_alloc(d->own, bytes, &mem, NULL) < 0) {
+        pthread_mutex_lock(&d->lock);
+        d->waiting -= bytes;
+        pthread_mutex_unlock(&d->lock);
+    }
+    struct write *w = mem;
+    if (!w)
+        return;
+    w->bytes = bytes;
+    w->head = (struct kvdisk_head){
+        .cls = (uint32_t)k->cls, .n_tok = (uint32_t)k->n_tok, .bytes = k->bytes, .parent = k->parent};
+    memcpy(w->head.token, k->token, (size_t)k->n_tok * sizeof *k->token);
+    memcpy(w + 1, block, k->bytes);
+    pthread_mutex_lock(&d->lock);
+    *(d->first ? &d->last->next : &d->first) = w;
+    d->last = w;
+    pthread_cond_signal(&d->wake);
+    pthread_mutex_unlock(&d->lock);
+}
+
+void kvdisk_begin(struct kvdisk *d, struct kvdisk_job *j)
+{
+    pthread_mutex_lock(&d->lock);
+    j->begun = 0;
+    j->left = j->n;
+    j->next = NULL;
+    for (int i = 0; i < j->n; i++) {
+        struct kvdisk_item *it = &j->item[i];
+        int common;
+        struct kvdisk_rec *r = rec_find(d, &it->key, &common);
+        it->n_tok = 0;
+        it->at.seg = r ? r->seg : NULL;
+        if (!r)
+            continue;
+        it->at.off = r->off;
+        it->at.sum = r->head.data_sum;
+        it->at.n_tok = (int)r->head.n_tok;
+        memcpy(it->token, r->head.token, sizeof it->token);
+        r->seg->users++;
+    }
+    struct kvdisk_job **at = &d->job;
+    while (*at)
+        at = &(*at)->next;
+    *at = j;
+    pthread_cond_broadcast(&d->wake);
+    pthread_mutex_unlock(&d->lock);
+}
+
+bool kvdisk_done(struct kvdisk *d, const struct kvdisk_job *j)
+{
+    pthread_mutex_lock(&d->lock);
+    bool done = !j->left;
+    pthread_mutex_unlock(&d->lock);
+    return done;
+}
+
+void kvdisk_cancel(struct kvdisk *d, struct kvdisk_job *j)
+{
+    pthread_mutex_lock(&d->lock);
+    for (struct kvdisk_job **at = &d->job; *at; at = &(*at)->next)
+        if (*at == j) {
+            *at = j->next;
+            break;
+        }
+    for (; j->begun < j->n; j->begun++, j->left--)
+        if (j->item[j->begun].at.seg)
+            segment_put(j->item[j->begun].at.seg);
+    while (j->left)
+        pthread_cond_wait(&d->idle, &d->lock);
+    pthread_mutex_unlock(&d->lock);
+}
+
+void kvdisk_stats(struct kvdisk *d, struct kvdisk_stats *out)
+{
+    pthread_mutex_lock(&d->lock);
+    *out = d->stats;
+    pthread_mutex_unlock(&d->lock);
+}
+
+static int take_folder(struct kvdisk *d, const char *dir, struct err *e)
+{
+    if (!(d->dir = mem_strdup(dir)))
+        return err_set(e, ERR_NOMEM, "no memory for the disk tier");
+    if (strlen(dir) > 4096)
+        return err_set(e, ERR_RANGE, "the path of the KV folder is too long");
+    int rc = fs_mkdirs(dir, e);
+    if (rc < 0)
+        return rc;
+    char *path = fs_join(dir, "lock");
+    d->lock_fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+    mem_free(path);
+    if (d->lock_fd < 0)
+        return err_errno(e, "cannot write to %s", dir);
+    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return err_set(e, ERR_BUSY, "another process uses %s; give this one another data folder, or no --kv-disk", dir);
+    return 0;
+}
+
+int kvdisk_open(struct kvdisk **out, const struct kvdisk_opts *o, struct err *e)
+{
+    struct kvdisk *d = mem_calloc(1, sizeof *d);
+    if (!d)
+        return err_set(e, ERR_NOMEM, "no memory for the disk tier");
+    *d = (struct kvdisk){.limit = o->limit, .done = o->done, .arg = o->arg, .lock_fd = -1};
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_cond_init(&d->wake, NULL);
+    pthread_cond_init(&d->idle, NULL);
+    void *mem;
+    int rc = ledger_owner_new(o->ledger, "kv/disk", &d->own, e);
+    if (rc == 0)
+        rc = ledger_alloc(d->own, BUCKETS * sizeof *d->bucket, &mem, e);
+    if (rc == 0) {
+        d->bucket = mem;
+        rc = take_folder(d, o->dir, e);
+    }
+    if (rc == 0)
+        rc = read_folder(d, e);
+    for (; rc == 0 && d->n_threads < THREADS; d->n_threads++)
+        if (pthread_create(&d->thread[d->n_threads], NULL, io_main, d) != 0) {
+            rc = err_errno(e, "cannot start an I/O thread");
+            break;
+        }
+    if (rc < 0) {
+        kvdisk_close(d);
+        return rc;
+    }
+    *out = d;
+    return 0;
+}
+
+void kvdisk_close(struct kvdisk *d)
+{
+    if (!d)
+        return;
+    pthread_mutex_lock(&d->lock);
+    d->stop = true;
+    pthread_cond_broadcast(&d->wake);
+    pthread_mutex_unlock(&d->lock);
+    for (int i = 0; i < d->n_threads; i++)
+        pthread_join(d->thread[i], NULL);
+    while (d->segments) {
+        struct kvdisk_segment *s = d->segments;
+        d->segments = s->next;
+        close(s->fd);
+        mem_free(s);
+    }
+    while (d->slabs) {
+        struct slab *s = d->slabs;
+        d->slabs = s->next;
+        ledger_dealloc(d->own, s, sizeof *s);
+    }
+    if (d->bucket)
+        ledger_dealloc(d->own, d->bucket, BUCKETS * sizeof *d->bucket);
+    ledger_owner_free(d->own);
+    if (d->lock_fd >= 0)
+        close(d->lock_fd);
+    pthread_cond_destroy(&d->wake);
+    pthread_cond_destroy(&d->idle);
+    pthread_mutex_destroy(&d->lock);
+    mem_free(d->dir);
+    mem_free(d);
+}

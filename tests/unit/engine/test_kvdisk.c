@@ -1,0 +1,252 @@
+/* The disk tier: what an engine left on disk the next one finds, bit for bit; what is cut, torn, scribbled on, left behind by a kill
+ * or another model's is never taken for it. Arguments as test_kv's. */
+#include "kv_runs.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LEN = 300 };
+static char folder[64];
+
+static void nap_ms(long ms)
+{
+    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+}
+
+/* Calls on(path) for every segment; returns their bytes. */
+static uint64_t segments(void (*on)(const char *path, uint64_t size))
+{
+    uint64_t sum = 0;
+    DIR *d = opendir(folder);
+    for (struct dirent *f; d && (f = readdir(d));) {
+        char path[400];
+        struct stat st;
+        snprintf(path, sizeof path, "%s/%s", folder, f->d_name);
+        if (!strstr(f->d_name, ".kv") || stat(path, &st) != 0)
+            continue;
+        sum += (uint64_t)st.st_size;
+        if (on)
+            on(path, (uint64_t)st.st_size);
+    }
+    if (d)
+        closedir(d);
+    return sum;
+}
+
+static void remove_file(const char *path, uint64_t size)
+{
+    (void)size;
+    unlink(path);
+}
+
+/* One request in a fresh engine that has only the disk to find anything in. */
+static int fresh_run(int which, const int32_t *token, int n)
+{
+    struct rig rig;
+    if (!open_rig(&rig, which, true, (size_t)1 << 30))
+        return -1;
+    int n_cached = cached_of(&rig, token, n);
+    rig_close(&rig);
+    return n_cached;
+}
+
+static void restarts(void)
+{
+    for (int which = LLAMA; which <= WINDOW_512; which++) {
+        if (!open_rig(&cold, which, false, (size_t)1 << 30))
+            return;
+        int n = which == WINDOW_512 ? 700 : LEN;
+        int32_t *p = prompt_of(&cold, n, 40, n, 0), *q = prompt_of(&cold, n, 40, 200, 41);
+        CHECK_INT(fresh_run(which, p, n), 0);
+        CHECK_INT(fresh_run(which, p, n), n - 1);
+        int found = fresh_run(which, q, n);
+        CHECK(which == LLAMA ? found == 200 : found >= 128 && found <= 200);
+        CHECK_INT(fresh_run(which, q, n), n - 1);
+        free(p);
+        free(q);
+        rig_close(&cold);
+    }
+    struct rig rig;
+    if (!open_rig(&cold, OTHER, false, (size_t)1 << 30) || !open_rig(&rig, OTHER, true, (size_t)1 << 30))
+        return;
+    int32_t *p = prompt_of(&cold, LEN, 40, LEN, 0);
+    CHECK_INT(cached_of(&rig, p, LEN), 0); /* equal tokens, other weights */
+    struct engine_stats st;
+    engine_stats(rig.engine, &st);
+    CHECK(st.disk_blocks > 0 && st.disk_read_total == 0);
+    struct engine *second = NULL;
+    struct err e = {0};
+    struct engine_opts o = {.ledger = rig.ledger, .n_threads = 1, .kv_disk = folder, .kv_disk_bytes = 1 << 20};
+    CHECK_INT(engine_new(&second, &o, &e), ERR_BUSY);
+    free(p);
+    rig_close(&rig);
+    rig_close(&cold);
+}
+
+/* Many at once after a restart, of which some leave before their blocks are there. */
+static void crowd(void)
+{
+    enum { N = 8 };
+    if (!open_rig(&cold, LLAMA, false, (size_t)1 << 30))
+        return;
+    int32_t *p = prompt_of(&cold, LEN, 50, LEN, 0);
+    CHECK_INT(fresh_run(LLAMA, p, LEN), 0);
+    struct record *want = run(&cold, p, LEN);
+    for (int round = 0; round < 5; round++) {
+        struct rig rig;
+        struct record *got[N];
+        struct request *r[N];
+        if (!open_rig(&rig, LLAMA, true, (size_t)1 << 30))
+            return;
+        for (int i = 0; i < N; i++)
+            r[i] = submit(&rig, p, LEN, OUT, got[i] = record_new(&rig));
+        for (int i = 0; i < N; i += 2)
+            request_cancel(r[i]);
+        for (int i = 0; i < N; i++) {
+            drain_request(r[i], got[i]);
+            request_free(r[i]);
+            if (i % 2) {
+                CHECK(same(got[i], want));
+                CHECK_INT(got[i]->end.stats.n_cached, LEN - 1);
+            }
+            record_free(got[i]);
+        }
+        rig_close(&rig);
+    }
+    record_free(want);
+    free(p);
+    rig_close(&cold);
+}
+
+static uint64_t dice, n_dice;
+
+static uint64_t below(uint64_t n)
+{
+    return (uint64_t)(rng_uniform(77, dice, n_dice++) * (double)n);
+}
+
+/* A file as a crash or a bad disk may leave it. */
+static void spoil(const char *path, uint64_t size)
+{
+    int fd = open(path, O_RDWR);
+    uint8_t junk[4096];
+    CHECK(fd >= 0);
+    if (fd < 0 || !size)
+        return;
+    uint64_t at = below(size), n = 1 + below(sizeof junk);
+    switch (below(4)) {
+    case 0: /* cut */
+        CHECK_INT(ftruncate(fd, (off_t)at), 0);
+        break;
+    case 1: /* a bit */
+        CHECK(pread(fd, junk, 1, (off_t)at) == 1);
+        junk[0] ^= (uint8_t)(1u << below(8));
+        CHECK(pwrite(fd, junk, 1, (off_t)at) == 1);
+        break;
+    case 2: /* a hole */
+        memset(junk, 0, sizeof junk);
+        CHECK(pwrite(fd, junk, n, (off_t)at) == (ssize_t)n);
+        break;
+    default: /* another part of itself */
+        CHECK(pread(fd, junk, n, (off_t)below(size)) >= 0);
+        CHECK(pwrite(fd, junk, n, (off_t)at) == (ssize_t)n);
+    }
+    close(fd);
+}
+
+static void spoilt_files(void)
+{
+    if (!open_rig(&cold, LLAMA, false, (size_t)1 << 30))
+        return;
+    int32_t *p = prompt_of(&cold, LEN, 60, LEN, 0);
+    int whole = 0, part = 0;
+    for (dice = 0; dice < 30; dice++) {
+        segments(spoil);
+        int n = fresh_run(LLAMA, p, LEN);
+        whole += n == LEN - 1;
+        part += n < LEN - 1;
+    }
+    CHECK(whole > 0 && part > 0); /* harm was done, and not all was lost each time */
+    free(p);
+    rig_close(&cold);
+}
+
+/* Killed at any moment of writing, it starts again and answers the same. */
+static void killed(void)
+{
+    for (int i = 0; i < 8; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            struct rig rig;
+            if (open_rig(&rig, LLAMA, true, (size_t)1 << 30))
+                for (uint64_t k = 0;; k++) {
+                    int32_t *p = prompt_of(&rig, LEN, 70 + k % 20, LEN, 0);
+                    record_free(run(&rig, p, LEN));
+                    free(p);
+                }
+            _exit(1);
+        }
+        nap_ms(20 + 23 * i);
+        kill(child, SIGKILL);
+        CHECK(waitpid(child, NULL, 0) == child);
+        if (!open_rig(&cold, LLAMA, false, (size_t)1 << 30))
+            return;
+        for (uint64_t k = 0; k < 3; k++) {
+            int32_t *p = prompt_of(&cold, LEN, 70 + k, LEN, 0);
+            CHECK(fresh_run(LLAMA, p, LEN) >= 0);
+            free(p);
+        }
+        rig_close(&cold);
+    }
+}
+
+static void stays_small(void)
+{
+    segments(remove_file);
+    disk_bytes = 2 << 20;
+    struct rig rig;
+    if (!open_rig(&rig, LLAMA, true, (size_t)1 << 30) || !open_rig(&cold, LLAMA, false, (size_t)1 << 30))
+        return;
+    for (uint64_t k = 0; k < 12; k++) {
+        int32_t *p = prompt_of(&rig, LEN, 100 + k, LEN, 0);
+        record_free(run(&rig, p, LEN));
+        free(p);
+    }
+    rig_close(&rig);
+    uint64_t bytes = segments(NULL);
+    CHECK(bytes > disk_bytes / 2 && bytes <= disk_bytes);
+    int32_t *p = prompt_of(&cold, LEN, 111, LEN, 0), *q = prompt_of(&cold, LEN, 100, LEN, 0);
+    CHECK_INT(fresh_run(LLAMA, p, LEN), LEN - 1); /* the last one is there, the first gave way */
+    CHECK_INT(fresh_run(LLAMA, q, LEN), 0);
+    free(p);
+    free(q);
+    rig_close(&cold);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 1 + N_PATH)
+        return 1;
+    for (int i = 0; i < N_PATH; i++)
+        model_path[i] = argv[1 + i];
+    const char *tmp = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%.40s/hearth-kv-XXXXXX", tmp ? tmp : "/tmp");
+    if (!mkdtemp(folder))
+        return 1;
+    disk = folder;
+    RUN(restarts);
+    RUN(crowd);
+    RUN(spoilt_files);
+    RUN(killed);
+    RUN(stays_small);
+    segments(remove_file);
+    char lock[80];
+    snprintf(lock, sizeof lock, "%s/lock", folder);
+    unlink(lock);
+    rmdir(folder);
+    return check_done();
+}
