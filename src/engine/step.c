@@ -455,6 +455,9 @@ static void count_step(struct engine *g, struct engine_model *m, double run_s)
     if (prompt >= 16) { /* a running mean of what a prompt token costs in such company */
         double now = run_s / prompt;
         m->s_per_tok = m->s_per_tok > 0 ? 0.7 * m->s_per_tok + 0.3 * now : now;
+        size_t bytes = m->graph->kv_class[0].block_bytes + m->graph->kv_class[1].block_bytes;
+        for (int c = 0; c < GRAPH_KV_CLASSES; c++)
+            m->kv[c].worth = m->s_per_tok * KV_BLOCK / (double)bytes;
     }
     pthread_mutex_lock(&g->lock);
     g->stats.steps_total++;
