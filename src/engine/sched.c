@@ -9,6 +9,15 @@ bool sched_before(const struct sched_seq *a, const struct sched_seq *b)
     return a->order < b->order;
 }
 
+bool sched_fairer(const struct sched_seq *a, const struct sched_seq *b)
+{
+    if (a->priority != b->priority)
+        return a->priority < b->priority;
+    if (a->share / SCHED_SHARE != b->share / SCHED_SHARE)
+        return a->share < b->share;
+    return a->order < b->order;
+}
+
 static size_t kv_missing(const struct sched_seq *s)
 {
     return s->kv_admit > s->kv_held ? s->kv_admit - s->kv_held : 0;
@@ -31,7 +40,7 @@ int sched_admit(struct sched_seq *s, size_t n, size_t kv_free, int max_admitted,
     while (admitted < max_admitted) {
         struct sched_seq *best = NULL;
         for (size_t i = 0; i < n; i++)
-            if (!s[i].admitted && !s[i].held && (!best || sched_before(&s[i], best)))
+            if (!s[i].admitted && !s[i].held && (!best || sched_fairer(&s[i], best)))
                 best = &s[i];
         if (!best || promised + kv_missing(best) > kv_free)
             break;
@@ -62,6 +71,8 @@ static bool prefill_first(const struct sched_seq *a, const struct sched_seq *b, 
 {
     if (a->priority != b->priority)
         return a->priority < b->priority;
+    if (a->share / SCHED_SHARE != b->share / SCHED_SHARE)
+        return a->share < b->share;
     int64_t ka = prefill_key(a, step), kb = prefill_key(b, step);
     return ka != kb ? ka < kb : a->order < b->order;
 }
@@ -112,14 +123,45 @@ int sched_pick_model(const struct sched_model *m, size_t n)
     return best;
 }
 
-int sched_chunk(int chunk, bool contended, double s_per_tok, double slice_s)
+int sched_chunk(int chunk, double s_per_tok, double slice_s)
 {
-    enum { LEAST = 16 };
-    if (!contended || s_per_tok <= 0 || chunk <= LEAST)
-        return chunk;
-    double fit = slice_s / s_per_tok;
+    double fit = s_per_tok > 0 ? slice_s / s_per_tok : SCHED_FIRST;
     if (fit >= chunk)
         return chunk;
-    int t = (int)fit / LEAST * LEAST;
-    return t < LEAST ? LEAST : t;
+    int t = (int)fit / SCHED_TILE * SCHED_TILE;
+    t = t < SCHED_TILE ? SCHED_TILE : t;
+    return t < chunk ? t : chunk;
+}
+
+static size_t key_place(uint64_t key)
+{
+    return (size_t)((key * 0x9e3779b97f4a7c15u) >> 32) % SCHED_KEYS;
+}
+
+void sched_key_enter(struct sched_keys *k, uint64_t key)
+{
+    size_t at = key_place(key);
+    if (k->live[at]++ > 0)
+        return;
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < SCHED_KEYS; i++)
+        if (i != at && k->live[i] > 0 && k->served[i] < least)
+            least = k->served[i];
+    if (least != UINT64_MAX && k->served[at] < least)
+        k->served[at] = least;
+}
+
+void sched_key_leave(struct sched_keys *k, uint64_t key)
+{
+    k->live[key_place(key)]--;
+}
+
+void sched_key_serve(struct sched_keys *k, uint64_t key, int n_tok)
+{
+    k->served[key_place(key)] += (uint64_t)n_tok;
+}
+
+uint64_t sched_key_share(const struct sched_keys *k, uint64_t key)
+{
+    return k->served[key_place(key)];
 }

@@ -9,6 +9,7 @@
 struct sched_seq {
     uint64_t order;  /* arrival number, unique: smaller is older */
     uint64_t served; /* step in which it last got tokens (or arrived) */
+    uint64_t share;  /* service that its key has had, in tokens, on a scale shared by all keys */
     int priority;    /* 0 first */
     int todo;        /* tokens that are not in the cache yet, >= 1 */
     size_t kv_held;  /* bytes of KV it holds */
@@ -34,12 +35,16 @@ struct sched_pick {
 /* a comes before b: higher priority, then older. The order in which memory is granted and, reversed, taken away. */
 bool sched_before(const struct sched_seq *a, const struct sched_seq *b);
 
-/* Admits waiting sequences in order while `kv_free` bytes cover what they and the already admitted still need; stops at the
+/* a is let in before b: higher priority, then the key that has had less (in steps of SCHED_SHARE tokens), then older. */
+enum { SCHED_SHARE = 512 };
+bool sched_fairer(const struct sched_seq *a, const struct sched_seq *b);
+
+/* Admits waiting sequences, the fairest first, while `kv_free` bytes cover what they and the already admitted still need; stops at the
  * first that does not fit, so that nobody is overtaken for ever. `must`: index that is admitted in any case, or -1. */
 int sched_admit(struct sched_seq *s, size_t n, size_t kv_free, int max_admitted, int must);
 
 /* One step: every admitted sequence with one token to go (one seat is kept for a prompt), then prompt chunks, shortest
- * remainder first; each step that a prompt is passed over counts like SCHED_AGE tokens less. Returns the number of picks. */
+ * remainder first among those whose keys have had as much; each step that a prompt is passed over counts like SCHED_AGE tokens less. Returns the number of picks. */
 enum { SCHED_AGE = 64 };
 size_t sched_build(struct sched_seq *s, size_t n, const struct sched_limits *l, struct sched_pick *out);
 
@@ -50,7 +55,21 @@ struct sched_model {
 /* The runnable model that has had least: equal shares whatever a step costs. -1: none. */
 int sched_pick_model(const struct sched_model *m, size_t n);
 
-/* Tokens of prompt for one step: all of `chunk` when nobody else waits, else what fits into `slice_s` at the measured speed. */
-int sched_chunk(int chunk, bool contended, double s_per_tok, double slice_s);
+/* Tokens of prompt for one step: what fits into `slice_s` at the measured speed, in whole tiles of SCHED_TILE, at least one, at most
+ * `chunk`; SCHED_FIRST where nothing is measured yet. */
+enum { SCHED_TILE = 8, SCHED_FIRST = 64 };
+int sched_chunk(int chunk, double s_per_tok, double slice_s);
+
+/* Service of keys by one model, so that no key's crowd holds up another's few. A fixed table: keys that fall on one place share. */
+enum { SCHED_KEYS = 256 };
+struct sched_keys {
+    uint64_t served[SCHED_KEYS]; /* tokens */
+    int live[SCHED_KEYS];        /* requests that wait or run */
+};
+/* A request of the key comes: a key that had nothing to do earns no credit for it. And it goes. And it was given tokens. */
+void sched_key_enter(struct sched_keys *k, uint64_t key);
+void sched_key_leave(struct sched_keys *k, uint64_t key);
+void sched_key_serve(struct sched_keys *k, uint64_t key, int n_tok);
+uint64_t sched_key_share(const struct sched_keys *k, uint64_t key);
 
 #endif

@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const double SLICE_S = 0.1; /* a step aims to stay below this when somebody else waits */
+/* What a step aims to stay below: when somebody else waits for the machine, and when somebody might come. */
+static const double SLICE_S = 0.1, ALONE_S = 0.5;
 
 int step_init(struct engine *g, struct err *e)
 {
@@ -131,7 +132,7 @@ static int next_waiting(const struct engine_model *m)
 {
     int best = -1;
     for (size_t i = 0; i < m->n_live; i++)
-        if (!m->sched[i].admitted && !m->sched[i].held && (best < 0 || sched_before(&m->sched[i], &m->sched[best])))
+        if (!m->sched[i].admitted && !m->sched[i].held && (best < 0 || sched_fairer(&m->sched[i], &m->sched[best])))
             best = (int)i;
     return best;
 }
@@ -169,7 +170,7 @@ static int chunk_now(const struct engine *g, const struct engine_model *m)
     bool contended = g->n_active > 1;
     for (size_t i = 0; i < m->n_live && !contended; i++)
         contended = m->sched[i].admitted && m->sched[i].todo == 1;
-    return sched_chunk(g->opts.prefill_chunk, contended, m->s_per_tok, SLICE_S);
+    return sched_chunk(g->opts.prefill_chunk, m->s_per_tok, contended ? SLICE_S : ALONE_S);
 }
 
 /* Blocks of one class for n more positions of r; fewer positions if that is all that can be had. Returns how many. */

@@ -91,11 +91,12 @@ static void least_time_goes_next(void)
 
 static void chunk_fits_the_slice(void)
 {
-    CHECK_INT(sched_chunk(256, false, 0.01, 0.1), 256);
-    CHECK_INT(sched_chunk(256, true, 0.001, 0.1), 96);
-    CHECK_INT(sched_chunk(256, true, 1.0, 0.1), 16);
-    CHECK_INT(sched_chunk(256, true, 0, 0.1), 256);
-    CHECK_INT(sched_chunk(1, true, 1.0, 0.1), 1);
+    CHECK_INT(sched_chunk(256, 0.0001, 0.1), 256);
+    CHECK_INT(sched_chunk(256, 0.001, 0.1), 96);
+    CHECK_INT(sched_chunk(256, 1.0, 0.1), SCHED_TILE);
+    CHECK_INT(sched_chunk(256, 0, 0.1), SCHED_FIRST);
+    CHECK_INT(sched_chunk(1, 1.0, 0.1), 1);
+    CHECK_INT(sched_chunk(5, 1e9, 0.1), 5);
 }
 
 /* A made-up server: requests arrive at random and every step serves what is picked. Each of them must end, and in bounded time. */

@@ -1,0 +1,222 @@
+/* The scheduler under a simulated clock: three models of very different speed, four keys, one of them greedy, a cache that does not hold
+ * everybody, 100,000 requests of which some leave early. Steps take simulated time; the policy is engine/sched's own. What must
+ * hold: everybody is served and nobody waits too long; a step stays within its slice; models that always have work share the
+ * machine fairly; a greedy key's crowd does not hold up another's few. */
+#include "base/rng.h"
+#include "engine/sched.h"
+#include "unit/check.h"
+
+enum { MODELS = 3, LIVE = 96, KEYS = 4, EVENTS = 100000, CHUNK = 256, SEATS = 16 };
+static const double SLICE = 0.1;
+static const size_t CACHE = 40000; /* positions, of all models together */
+static const struct {
+    double step_s, tok_s; /* of a step, and of each token in it */
+} cost[MODELS] = {{0.001, 0.0002}, {0.004, 0.001}, {0.02, 0.008}};
+
+struct life {
+    struct sched_seq s;
+    uint64_t key;
+    int prompt, answer, model; /* tokens; answer: still to come */
+    double born, told;         /* arrival; last token, or start of decoding */
+    bool decodes, leaves;      /* leaves: goes after its first token */
+};
+
+struct sim {
+    struct life life[LIVE];
+    size_t n;
+    struct sched_keys keys[MODELS];
+    double now, vtime[MODELS], had[MODELS];
+    double longest_step, longest_gap, longest_wait[KEYS], sum_wait[KEYS];
+    uint64_t step, order, begun, ended, n_wait[KEYS];
+};
+
+static double chance(const struct sim *s, uint64_t what)
+{
+    return rng_uniform(11, what, s->order * 64 + s->step);
+}
+
+static void arrive(struct sim *s, uint64_t key, int model)
+{
+    double u = chance(s, 1), v = chance(s, 2);
+    struct life *l = &s->life[s->n++];
+    *l = (struct life){.key = key, .model = model, .born = s->now, .prompt = 8 + (int)(u * u * u * 3000)};
+    l->answer = 1 + (int)(v * 60);
+    l->leaves = chance(s, 3) < 0.1;
+    l->s =
+        (struct sched_seq){.order = s->order++, .served = s->step, .todo = l->prompt, .priority = chance(s, 4) < 0.1};
+    l->s.kv_admit = (size_t)(l->prompt + 64);
+    sched_key_enter(&s->keys[model], key);
+    s->begun++;
+}
+
+static void depart(struct sim *s, size_t i)
+{
+    sched_key_leave(&s->keys[s->life[i].model], s->life[i].key);
+    s->life[i] = s->life[--s->n];
+    s->ended++;
+}
+
+static bool contended(const struct sim *s, int model)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (s->life[i].model != model || (s->life[i].s.admitted && s->life[i].s.todo == 1))
+            return true;
+    return false;
+}
+
+static size_t cache_free(const struct sim *s)
+{
+    size_t held = 0;
+    for (size_t i = 0; i < s->n; i++)
+        held += s->life[i].s.kv_held;
+    return CACHE > held ? CACHE - held : 0;
+}
+
+static void serve(struct sim *s, struct life *l, int n_tok)
+{
+    sched_key_serve(&s->keys[l->model], l->key, n_tok);
+    l->s.todo -= n_tok;
+    l->s.served = s->step;
+    l->s.kv_held += (size_t)n_tok;
+    if (l->s.todo > 0)
+        return;
+    l->s.todo = 1;
+    l->answer -= l->leaves ? l->answer : 1;
+    if (!l->decodes && l->s.priority == 0) { /* the others come when these are served */
+        double wait = s->now - l->born;
+        s->longest_wait[l->key] = wait > s->longest_wait[l->key] ? wait : s->longest_wait[l->key];
+        s->sum_wait[l->key] += wait;
+        s->n_wait[l->key]++;
+    } else if (l->decodes && s->now - l->told > s->longest_gap) {
+        s->longest_gap = s->now - l->told;
+    }
+    l->decodes = true;
+    l->told = s->now;
+}
+
+static void one_step(struct sim *s, int model)
+{
+    struct sched_seq seq[LIVE];
+    size_t of[LIVE], n = 0;
+    for (size_t i = 0; i < s->n; i++)
+        if (s->life[i].model == model) {
+            s->life[i].s.share = sched_key_share(&s->keys[model], s->life[i].key);
+            of[n] = i;
+            seq[n++] = s->life[i].s;
+        }
+    sched_admit(seq, n, cache_free(s), SEATS, -1);
+    struct sched_limits l = {.max_seq = SEATS, .max_tok = CHUNK, .step = ++s->step};
+    l.chunk = sched_chunk(CHUNK, cost[model].tok_s, contended(s, model) ? SLICE - cost[model].step_s : 5 * SLICE);
+    struct sched_pick p[SEATS];
+    size_t k = sched_build(seq, n, &l, p);
+    int tok = 0;
+    for (size_t i = 0; i < k; i++)
+        tok += p[i].n_tok;
+    double took = k ? cost[model].step_s + tok * cost[model].tok_s : 1e-4; /* nobody fits: look again */
+    bool all = contended(s, model);
+    s->now += took;
+    s->vtime[model] += took;
+    s->had[model] += took;
+    if (all && took > s->longest_step)
+        s->longest_step = took;
+    for (size_t i = 0; i < n; i++)
+        s->life[of[i]].s.admitted = seq[i].admitted;
+    for (size_t i = 0; i < k; i++)
+        serve(s, &s->life[of[p[i].seq]], p[i].n_tok);
+    for (size_t i = s->n; i-- > 0;)
+        if (s->life[i].decodes && s->life[i].answer <= 0)
+            depart(s, i);
+}
+
+static int next_model(const struct sim *s)
+{
+    struct sched_model m[MODELS] = {{0}};
+    for (int i = 0; i < MODELS; i++)
+        m[i].vtime = s->vtime[i];
+    for (size_t i = 0; i < s->n; i++)
+        m[s->life[i].model].runnable = true;
+    return sched_pick_model(m, MODELS);
+}
+
+/* A model that has work again joins at the time of the one that had least. */
+static void join(struct sim *s, int model)
+{
+    double least = -1;
+    for (size_t i = 0; i < s->n; i++) {
+        if (s->life[i].model == model)
+            return;
+        double v = s->vtime[s->life[i].model];
+        least = least < 0 || v < least ? v : least;
+    }
+    if (s->vtime[model] < least)
+        s->vtime[model] = least;
+}
+
+static void come(struct sim *s, uint64_t key)
+{
+    double u = chance(s, 6);
+    int model = u < 0.65 ? 0 : u < 0.95 ? 1 : 2;
+    join(s, model);
+    arrive(s, key, model);
+}
+
+static void a_hundred_thousand_requests(void)
+{
+    static struct sim s;
+    double last = 0, next = 0;
+    while (s.begun < EVENTS || s.n) {
+        for (; next <= s.now && s.begun < EVENTS && s.n < LIVE;
+             next += 5 * chance(&s, 7)) /* about a third of the machine */
+            come(&s, 1 + (uint64_t)(chance(&s, 5) * (KEYS - 1)));
+        while (s.begun < EVENTS && s.n < LIVE / 2)
+            come(&s, 0); /* the greedy one always has a crowd there */
+        one_step(&s, next_model(&s));
+        CHECK(s.now >= last);
+        last = s.now;
+    }
+    CHECK_INT(s.ended, EVENTS);
+    CHECK_INT(s.n, 0);
+    CHECK(s.longest_step <= SLICE + (SEATS + SCHED_TILE) * cost[2].tok_s);
+    for (int i = 0; i < MODELS * SCHED_KEYS; i++)
+        CHECK_INT(s.keys[i / SCHED_KEYS].live[i % SCHED_KEYS], 0);
+    double polite = 0, worst = 0;
+    for (int k = 1; k < KEYS; k++) {
+        polite += s.sum_wait[k] / (double)s.n_wait[k] / (KEYS - 1);
+        worst = s.longest_wait[k] > worst ? s.longest_wait[k] : worst;
+    }
+    double greedy = s.sum_wait[0] / (double)s.n_wait[0];
+    printf(
+        "     %.0f simulated s, %llu steps; longest step under contention %.3f s, longest gap between tokens %.2f s; mean wait of the"
+        " greedy key %.2f s, of the others %.2f s (worst %.1f and %.1f s)\n",
+        s.now, (unsigned long long)s.step, s.longest_step, s.longest_gap, greedy, polite, s.longest_wait[0], worst);
+    CHECK(polite < greedy / 2);
+    CHECK(s.longest_wait[0] < 3600);
+}
+
+static void models_share_within_five_percent(void)
+{
+    static struct sim s;
+    for (int i = 0; i < 8; i++)
+        arrive(&s, 0, i % 2 ? 2 : 0);
+    while (s.now < 500) {
+        for (int model = 0; model < MODELS; model += 2) { /* both always have work */
+            int n = 0;
+            for (size_t i = 0; i < s.n; i++)
+                n += s.life[i].model == model;
+            for (; n < 4; n++)
+                arrive(&s, 0, model);
+        }
+        one_step(&s, next_model(&s));
+    }
+    double share = s.had[0] / (s.had[0] + s.had[2]);
+    printf("     the fast model has had %.1f %% of the time\n", share * 100);
+    CHECK(share > 0.475 && share < 0.525);
+    CHECK(s.longest_gap < 2 * (SLICE + (SEATS + SCHED_TILE) * cost[2].tok_s) + SLICE);
+}
+
+int main(void)
+{
+    RUN(a_hundred_thousand_requests);
+    RUN(models_share_within_five_percent);
+    return check_done();
+}
