@@ -154,6 +154,7 @@ void engine_end(struct request *r, enum event_type type, enum finish finish, con
     for (size_t i = 0; i < m->n_live; i++)
         if (m->live[i] == r) {
             m->live[i] = m->live[--m->n_live];
+            sched_key_leave(&m->keys, r->key);
             break;
         }
     request_release(r, type, finish, err);
@@ -224,6 +225,7 @@ static int add_live(struct engine *g, struct request *r)
         return ERR_NOMEM;
     r->served = g->n_step;
     m->live[m->n_live++] = r;
+    sched_key_enter(&m->keys, r->key);
     return 0;
 }
 

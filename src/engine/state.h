@@ -41,6 +41,7 @@ struct engine_model {
     size_t n_live, cap_live, cap_sched;
     double vtime, s_per_tok; /* machine time had; measured prompt seconds per token, 0 unknown */
     struct spec_cost spec_cost;
+    struct sched_keys keys;
     double draft_s; /* as somebody's draft: seconds for a token, running mean; 0 unknown */
     bool active, starved;
     float *logits; /* [logit_rows][n_vocab], grows with the batch, falls back when idle */

@@ -54,6 +54,7 @@ static struct sched_seq describe(const struct request *r)
     struct sched_seq s = {
         .order = r->order, .served = r->served, .priority = r->priority, .todo = r->n_token - r->n_done};
     s.admitted = r->admitted;
+    s.share = sched_key_share(&r->model->keys, r->key);
     s.kv_held = held(r);
     s.kv_admit = kv_bytes(r->model->graph, (int64_t)r->n_token + (left < HEADROOM ? left : HEADROOM) - 1,
                           r->model->engine->max_tok);
@@ -448,6 +449,7 @@ static void count_step(struct engine *g, struct engine_model *m, double run_s)
     int prompt = 0;
     for (int i = 0; i < s->n_req; i++) {
         int n = s->req[i]->step_tok - guessed(s->req[i], s->req[i]->step_tok);
+        sched_key_serve(&m->keys, s->req[i]->key, n);
         prompt += n > 1 ? n : 0;
     }
     m->vtime += run_s;

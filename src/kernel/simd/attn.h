@@ -249,8 +249,8 @@ VEC void attn_call(struct attn_state *t, struct attn_mul *m, int vecs, bool pane
 
 VEC void attn_fetch(struct attn_state *t, const uint8_t *p, enum dtype d)
 {
-    t->ahead = p;
-    t->ahead_end = p ? p + t->a->head_dim * KERNEL_PAGE * attn_size(d) : NULL;
+    t->ahead = p ? p : (const uint8_t *)t; /* nothing: any place, no bytes */
+    t->ahead_end = t->ahead + (p ? t->a->head_dim * KERNEL_PAGE * attn_size(d) : 0);
 }
 
 VEC void attn_score_page(struct attn_state *t, const uint8_t *k, size_t at, enum dtype d)
