@@ -16,8 +16,24 @@ struct bench_roof {
 };
 int bench_roof_measure(struct backend *b, struct ledger *l, struct bench_roof *out, struct err *e);
 
+/* Reading in more ways, bytes per second, best of some tries: by 1, 2, 4 .. all threads, by 1, 2, 4, 8 streams a thread, and by one
+ * thread from each cache. */
+enum { BENCH_READS = 24 };
+struct bench_reads {
+    struct {
+        char name[48];
+        int threads, streams;
+        size_t bytes; /* read again and again */
+        double rate;
+    } row[BENCH_READS];
+    int n;
+};
+int bench_roof_reads(struct backend *b, struct ledger *l, struct bench_reads *out, struct err *e);
+
 /* ---- bench_probe.c: the arithmetic of the backend's level, from registers; 0: no probe for it ---- */
 void bench_probe(struct backend *b, double *int8_ops, double *f32_ops);
+/* The i-th mix of instructions; ops 0: this level lacks it. -1 past the end. */
+int bench_probe_mix(struct backend *b, int i, const char **name, double *ops);
 
 /* ---- bench_run.c: the backend alone, like llama-bench: no tokenising, no scheduling, no sampling, random tokens ---- */
 enum { BENCH_CHUNK = 256, BENCH_REPS = 50 }; /* the engine's prefill chunk; most counted runs of a test */

@@ -77,6 +77,46 @@ __attribute__((target("avx512f,avx512vnni"))) static double int8_avx512(void)
     return 2.0 * 64 * CHAINS * ROUNDS;
 }
 
+/* Without VNNI, any 8-bit weights: two products added in 16 bits, widened at once. */
+__attribute__((target("avx2"))) static double mix_avx2(void)
+{
+    __m256i acc[ACC], one = _mm256_set1_epi16(1), x = _mm256_set1_epi8(3), y = _mm256_set1_epi8(2);
+    for (int j = 0; j < ACC; j++)
+        acc[j] = _mm256_set1_epi32(j);
+    for (int i = 0; i < ROUNDS; i++) {
+        __asm__ volatile("" : "+x"(x), "+x"(y));
+        for (int j = 0; j < ACC; j++) {
+            __asm__ volatile("" : "+x"(y)); /* another product each time */
+            acc[j] = _mm256_add_epi32(acc[j], _mm256_madd_epi16(_mm256_maddubs_epi16(x, y), one));
+        }
+    }
+    for (int j = 0; j < ACC; j++)
+        __asm__ volatile("" : "+x"(acc[j]));
+    return 2.0 * 32 * ACC * ROUNDS;
+}
+
+/* Tiles of 16 x 64 bytes, four sums; loads, stores and the scales of blocks are left out, so no kernel comes near. */
+static double int8_amx(void)
+{
+    struct {
+        uint8_t palette, start, none[14];
+        uint16_t colsb[16];
+        uint8_t rows[16];
+    } c = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        c.colsb[i] = 64;
+        c.rows[i] = 16;
+    }
+    __asm__ volatile("ldtilecfg %0" ::"m"(c));
+    __asm__ volatile("tilezero %%tmm0\n\ttilezero %%tmm1\n\ttilezero %%tmm2\n\ttilezero %%tmm3\n\ttilezero %%tmm4\n\t"
+                     "tilezero %%tmm5\n\ttilezero %%tmm6\n\ttilezero %%tmm7" ::);
+    for (int i = 0; i < ROUNDS / 16; i++)
+        __asm__ volatile("tdpbusd %%tmm5, %%tmm4, %%tmm0\n\ttdpbusd %%tmm7, %%tmm4, %%tmm1\n\t"
+                         "tdpbusd %%tmm5, %%tmm6, %%tmm2\n\ttdpbusd %%tmm7, %%tmm6, %%tmm3" ::);
+    __asm__ volatile("tilerelease" ::);
+    return 2.0 * 16 * 16 * 64 * 4 * (ROUNDS / 16);
+}
+
 struct probe {
     double (*fn)(void);
     double ops; /* of one thread's call: all do the same */
@@ -105,6 +145,30 @@ static double probe_run(struct backend *b, double (*fn)(void))
     return best;
 }
 
+static const struct {
+    const char *name;
+    double (*fn)(void);
+    int level; /* the least that has it: 1 avx2, 2 avx512, 3 amx */
+} probes[] = {
+    {"f32: 256-bit fused multiply-add", fma_avx2, 1},   {"f32: 512-bit fused multiply-add", fma_avx512, 2},
+    {"int8: vpmaddubsw, widened at once", mix_avx2, 1}, {"int8: vpmaddubsw, four 4-bit products first", int8_avx2, 1},
+    {"int8: vpdpbusd, 512 bits", int8_avx512, 2},       {"int8: tdpbusd, 16 x 64 tiles", int8_amx, 3}};
+
+static int level_of(struct backend *b)
+{
+    const char *level = backend_kernels(b)->level;
+    return strcmp(level, "amx") == 0 ? 3 : strcmp(level, "avx512") == 0 ? 2 : strcmp(level, "avx2") == 0;
+}
+
+int bench_probe_mix(struct backend *b, int i, const char **name, double *ops)
+{
+    if (i < 0 || i >= (int)(sizeof probes / sizeof probes[0]))
+        return -1;
+    *name = probes[i].name;
+    *ops = probes[i].level <= level_of(b) ? probe_run(b, probes[i].fn) : 0;
+    return 0;
+}
+
 void bench_probe(struct backend *b, double *int8_ops, double *f32_ops)
 {
     const char *level = backend_kernels(b)->level;
@@ -122,5 +186,10 @@ void bench_probe(struct backend *b, double *int8_ops, double *f32_ops)
 {
     (void)b;
     *int8_ops = *f32_ops = 0;
+}
+int bench_probe_mix(struct backend *b, int i, const char **name, double *ops)
+{
+    (void)b, (void)i, (void)name, (void)ops;
+    return -1;
 }
 #endif

@@ -1,9 +1,11 @@
 /* bench_roof: see bench.h. Every roof is the best of several short tries: a neighbour on the same core only ever slows one down. */
 #include "base/clock.h"
+#include "base/cpu.h"
 #include "base/pool.h"
 #include "base/rng.h"
 #include "cli/bench.h"
 #include "kernel/kernel.h"
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -18,22 +20,88 @@ enum {
 };
 
 struct reading {
-    const uint64_t *data;
-    size_t words;
+    const char *data;
+    size_t bytes; /* of all threads together */
+    int threads, streams, passes;
     uint64_t sum[THREADS][8]; /* a cache line each; kept so that the reads are not dropped */
 };
 
+/* One thread's share, as `streams` runs side by side, a cache line of each in turn. */
 static void read_part(void *arg, int thread, int n_threads)
 {
     struct reading *r = arg;
-    size_t part = r->words / (size_t)n_threads & ~(size_t)63;
-    const uint64_t *p = r->data + part * (size_t)thread;
+    (void)n_threads;
+    if (thread >= r->threads)
+        return;
+    size_t run = r->bytes / (size_t)r->threads / (size_t)r->streams & ~(size_t)127;
+    const char *p = r->data + run * (size_t)r->streams * (size_t)thread;
     uint64_t s[16] = {0};
-    for (size_t i = 0; i + 16 <= part; i += 16)
-        for (size_t j = 0; j < 16; j++)
-            s[j] += p[i + j];
+    for (int pass = 0; pass < r->passes; pass++)
+        for (size_t i = 0; i < run; i += 128)
+            for (int k = 0; k < r->streams; k++) {
+                const uint64_t *q = (const uint64_t *)(const void *)(p + run * (size_t)k + i);
+                for (size_t j = 0; j < 16; j++)
+                    s[j] += q[j];
+            }
     for (size_t j = 0; j < 16; j++)
         r->sum[thread % THREADS][0] += s[j];
+}
+
+static double read_best(struct backend *b, struct reading *r, int tries)
+{
+    double best = 0;
+    for (int i = 0; i < tries; i++) {
+        double t = clock_s();
+        pool_run(backend_pool(b), read_part, r);
+        t = clock_s() - t;
+        double rate = t > 0 ? (double)r->bytes * r->passes / t : 0;
+        best = rate > best ? rate : best;
+    }
+    return best;
+}
+
+static void add_read(struct bench_reads *out, const char *name, int threads, int streams, size_t bytes)
+{
+    if (out->n == BENCH_READS || !bytes)
+        return;
+    out->row[out->n].threads = threads;
+    out->row[out->n].streams = streams;
+    out->row[out->n].bytes = bytes;
+    snprintf(out->row[out->n++].name, sizeof out->row[0].name, "%s", name);
+}
+
+int bench_roof_reads(struct backend *b, struct ledger *l, struct bench_reads *out, struct err *e)
+{
+    struct ledger_owner *o;
+    static struct reading r;
+    void *mem;
+    int all = backend_threads(b), err = ledger_owner_new(l, "bench/roof", &o, e);
+    if (err)
+        return err;
+    *out = (struct bench_reads){0};
+    for (int n = 1; n < all; n *= 2)
+        add_read(out, "memory", n, 1, READ_BYTES);
+    for (int s = 1; s <= 8; s *= 2)
+        add_read(out, "memory", all, s, READ_BYTES);
+    for (int level = 1; level <= 3; level++) {
+        static const char *const names[] = {"L1 cache", "L2 cache", "L3 cache"};
+        size_t size = cpu_cache_bytes(level) / 2, least = level > 1 ? cpu_cache_bytes(level - 1) : 0;
+        if (size > (32u << 20))
+            size = 32u << 20; /* others share it */
+        add_read(out, names[level - 1], 1, 1, size > least ? size & ~(size_t)4095 : 0);
+    }
+    if (!(err = ledger_alloc(o, READ_BYTES, &mem, e))) {
+        memset(mem, 1, READ_BYTES);
+        for (int i = 0; i < out->n; i++) {
+            r = (struct reading){.data = mem, .bytes = out->row[i].bytes, .threads = out->row[i].threads};
+            r.streams = out->row[i].streams;
+            r.passes = out->row[i].bytes < READ_BYTES ? (int)((64u << 20) / out->row[i].bytes) + 1 : 1;
+            out->row[i].rate = read_best(b, &r, MUL_TRIES);
+        }
+        ledger_dealloc(o, mem, READ_BYTES);
+    }
+    ledger_owner_free(o);
+    return err;
 }
 
 static int read_roof(struct backend *b, struct ledger_owner *o, double *out, struct err *e)
@@ -44,15 +112,8 @@ static int read_roof(struct backend *b, struct ledger_owner *o, double *out, str
     if (err)
         return err;
     memset(mem, 1, READ_BYTES); /* every page is there, and none is the shared zero page */
-    r = (struct reading){.data = mem, .words = READ_BYTES / 8};
-    *out = 0;
-    for (int i = 0; i < READ_TRIES; i++) {
-        double t = clock_s();
-        pool_run(backend_pool(b), read_part, &r);
-        t = clock_s() - t;
-        if (t > 0 && READ_BYTES / t > *out)
-            *out = READ_BYTES / t;
-    }
+    r = (struct reading){.data = mem, .bytes = READ_BYTES, .threads = backend_threads(b), .streams = 1, .passes = 1};
+    *out = read_best(b, &r, READ_TRIES);
     ledger_dealloc(o, mem, READ_BYTES);
     return 0;
 }
