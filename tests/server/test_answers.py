@@ -12,6 +12,11 @@ def text_of(chunks, choice=0):
 MESSAGES = [{"role": "user", "content": "Say something."}]
 
 
+def same_tokens(a, b):
+    """What is cached or guessed may differ from one time to the next; what was read and said may not."""
+    return all(a[k] == b[k] for k in ("prompt_tokens", "completion_tokens", "total_tokens"))
+
+
 @test
 def chat_whole_and_streamed_are_equal():
     with Server(chatty()) as s:
@@ -31,7 +36,7 @@ def chat_whole_and_streamed_are_equal():
         assert all("role" not in k["choices"][0]["delta"] for k in chunks[1:] if k["choices"])
         assert len({k["id"] for k in chunks}) == 1
         assert [k["choices"][0]["finish_reason"] for k in chunks if k["choices"]][-1] == c["finish_reason"]
-        assert chunks[-1]["choices"] == [] and chunks[-1]["usage"] == u and chunks[-1]["timings"]["predicted_n"] == u["completion_tokens"]
+        assert chunks[-1]["choices"] == [] and same_tokens(chunks[-1]["usage"], u) and chunks[-1]["timings"]["predicted_n"] == u["completion_tokens"]
         assert all(k["usage"] is None for k in chunks[:-1])
         without = stream(s, "/v1/chat/completions", body)
         assert all(k["choices"] for k in without) and all("usage" not in k for k in without) and "timings" in without[-1]

@@ -55,7 +55,7 @@ def while_in_prefill():
 @test
 def while_waiting_in_the_queue():
     with Server(slow()) as s:
-        held = [s.raw_post("/v1/completions", {"prompt": LONG, "max_tokens": 50000, "ignore_eos": True}) for _ in range(70)]
+        held = [s.raw_post("/v1/completions", {"prompt": LONG[:2000], "max_tokens": 50000, "ignore_eos": True}) for _ in range(70)]
         assert wait_for(lambda: s.metric("hearth_requests_running") + s.metric("hearth_requests_waiting") >= 70, 120)
         for c in held[::-1]:
             leave(c, "close")

@@ -31,7 +31,7 @@ def openai_python():
                 text += chunk.choices[0].delta.content or ""
                 finish = chunk.choices[0].finish_reason or finish
             usage = chunk.usage or usage
-        assert text == r.choices[0].message.content and usage == r.usage and finish == r.choices[0].finish_reason
+        assert text == r.choices[0].message.content and (usage.prompt_tokens, usage.total_tokens) == (r.usage.prompt_tokens, r.usage.total_tokens) and finish == r.choices[0].finish_reason
         many = c.chat.completions.create(model=s.model, messages=MESSAGES, max_tokens=5, n=3, seed=1, temperature=1.5, logprobs=True, top_logprobs=2, stop=["\u2603"])
         assert len(many.choices) == 3 and len(many.choices[0].logprobs.content[0].top_logprobs) == 2
         full = c.completions.create(model=s.model, prompt=["a", "b"], max_tokens=4, logprobs=2, temperature=0)
