@@ -214,6 +214,8 @@ static void can_be_refused(void)
 
 int main(int argc, char **argv)
 {
+    const char *q = getenv("HEARTH_PARITY_QUICK");
+    bool quick = q && *q;
     RUN(guesses_what_followed);
     RUN(reads_on_into_its_own_guesses);
     RUN(pays_or_not);
@@ -223,8 +225,11 @@ int main(int argc, char **argv)
         draft_path = i == 1 ? argv[argc - 1] : path;
         if (i == argc - 1)
             break;
+        if (quick && i > 1) /* an emulator, or one mask of several: a model will do */
+            break;
         RUN(same_tokens);
-        RUN(stops_in_the_middle_of_guesses);
+        if (!quick)
+            RUN(stops_in_the_middle_of_guesses);
         RUN(can_be_refused);
         RUN(a_draft_changes_nothing);
         RUN(a_draft_without_memory_is_no_draft);
