@@ -238,10 +238,14 @@ int main(int argc, char **argv)
     if (!mkdtemp(folder))
         return 1;
     disk = folder;
+    const char *quick = getenv("HEARTH_PARITY_QUICK"); /* an emulator, or one mask of several */
+    bool whole = !quick || !*quick;
     RUN(restarts);
-    RUN(crowd);
+    if (whole)
+        RUN(crowd);
     RUN(spoilt_files);
-    RUN(killed);
+    if (whole)
+        RUN(killed);
     RUN(stays_small);
     segments(remove_file);
     char lock[80];
