@@ -310,8 +310,8 @@ static void random_events(void)
     }
     printf("     %ld events: %ld answers begun, %ld completed, %ld refused\n", n, begun, completed, refused);
     CHECK_INT(wrong, 0);
-    CHECK_INT(begun, ended); /* none lost */
-    CHECK(completed > n / 200);
+    CHECK_INT(begun, ended);     /* none lost */
+    CHECK(completed > n / 1000); /* how many is a question of the machine's speed */
     all_in_order(h);
     for (int i = 0; i < MODELS; i++) {
         rename(away[i], file[i]); /* if it is away still */
