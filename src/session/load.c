@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "session/state.h"
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -209,7 +210,12 @@ int load_start(struct hearth_model *m, struct err *e)
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    sigset_t all,
+        old; /* signals are for the threads that expect them: a Ctrl-C taken here would leave the prompt asleep */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
     int rc = pthread_create(&t, &attr, load_main, m);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
     pthread_attr_destroy(&attr);
     if (rc != 0)
         return err_set(e, ERR_IO, "cannot start a thread to load %s", m->name);
