@@ -59,7 +59,8 @@ def priority_and_timeout():
 @test
 def a_full_queue_refuses_before_the_body_is_read():
     with Server(slow()) as s:
-        held = [s.raw_post("/v1/completions", {"prompt": ["x"] * 64, "max_tokens": 50000, "ignore_eos": True}) for _ in range(12)]
+        # The last ones singly: a request of 64 that would overfill the queue is refused whole and leaves it short of full.
+        held = [s.raw_post("/v1/completions", {"prompt": ["x"] * n, "max_tokens": 50000, "ignore_eos": True}) for n in [64] * 12 + [1] * 64]
         assert wait_for(lambda: s.status()["requests"]["waiting"] >= 512, 60)
         c = s.raw(f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{s.port}\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n".encode())
         got = c.recv(4000)  # without a byte of the body
