@@ -6,6 +6,8 @@
 
 #define AVX2_INLINE static inline __attribute__((always_inline))
 
+/* Tokens [t, t + n) of one tile, every group of the call. */
+void avx2_few(const struct linear_args *a, enum dtype d, size_t t, size_t n);
 size_t avx2_linear_scratch(void); /* what the quantised kernels need */
 
 size_t avx2_e2m1_scratch(void);
