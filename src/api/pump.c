@@ -1,5 +1,6 @@
 /* pump: one thread that moves generations along: it takes their events, writes them out, answers, frees. Generations are woken from
- * everywhere (engine, workers, sockets) by putting them on a list; once a second silent streams get a sign of life. */
+ * everywhere (engine, workers, sockets) by putting them on a list; once a second silent streams get a sign of life. Without any
+ * generation it sleeps. */
 #include "api/gen.h"
 #include "base/clock.h"
 #include <string.h>
@@ -14,6 +15,7 @@ void pump_add(struct gen *g)
         u->all->prev = g;
     u->all = g;
     u->n_all++;
+    pthread_cond_signal(&u->wake);
     pthread_mutex_unlock(&u->mu);
 }
 
@@ -53,8 +55,11 @@ static struct gen *take(struct pump *u, uint64_t until)
 {
     struct timespec at = {(time_t)(until / 1000000000), (long)(until % 1000000000)};
     pthread_mutex_lock(&u->mu);
-    while (!u->ready && !u->stop && pthread_cond_timedwait(&u->wake, &u->mu, &at) == 0)
-        ;
+    while (!u->ready && !u->stop)
+        if (!u->all)
+            pthread_cond_wait(&u->wake, &u->mu);
+        else if (pthread_cond_timedwait(&u->wake, &u->mu, &at) != 0)
+            break;
     struct gen *g = u->ready;
     if (g) {
         u->ready = g->next_ready;

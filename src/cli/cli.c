@@ -1,6 +1,7 @@
 /* cli: see cli.h. Owns the exit codes' meaning, the form of error lines and the interrupt flag. */
 #include "cli/cli.h"
 #include "base/cpu.h"
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -61,6 +62,17 @@ void cli_hold_interrupt(bool hold)
     sigaddset(&s, SIGINT);
     sigaddset(&s, SIGTERM);
     pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &s, NULL);
+}
+
+void cli_rest(int ms)
+{
+    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+    sigset_t open;
+    pthread_sigmask(SIG_SETMASK, NULL, &open);
+    cli_hold_interrupt(true);
+    if (!cli_interrupted())
+        ppoll(NULL, 0, &t, &open);
+    cli_hold_interrupt(false);
 }
 
 int cli_cpu_mask(const char *option, const char **name, unsigned *mask, struct err *e)

@@ -30,6 +30,7 @@ int cli_fail(const struct err *e);
 void cli_catch_interrupt(void);
 bool cli_interrupted(void);
 void cli_clear_interrupt(void);
+void cli_rest(int ms); /* an interrupt ends it, also one that came just before */
 /* Holds the two signals back (they arrive at the release), or lets them come. Threads started meanwhile never get them: a
  * signal must end the main thread's wait, and only the thread that gets it is woken. */
 void cli_hold_interrupt(bool hold);

@@ -9,7 +9,6 @@
 #include "cli/out.h"
 #include "cli/pull.h"
 #include "hearth.h"
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -53,7 +52,7 @@ const struct opt up_opts[] = {
     OPT_END,
 };
 
-enum { DRAIN_MS = 800, WATCHED = 16, TICK_MS = 200 };
+enum { DRAIN_MS = 800, WATCHED = 16, LOADING_MS = 200, CALM_MS = 1000 };
 
 /* First line of the key file. */
 static int read_key(const char *path, char **key, struct err *e)
@@ -172,10 +171,8 @@ static int serve(struct hearth *h, const struct values *v, const struct api_opts
         open_browser(url);
     struct watch w = {.n_seen = 0};
     out_progress_init(&w.bar, false);
-    while (!cli_interrupted()) {
-        watch_loads(&w, h);
-        poll(NULL, 0, TICK_MS); /* a signal ends it; one that came just before waits no longer than this */
-    }
+    while (!cli_interrupted())
+        cli_rest(watch_loads(&w, h) ? LOADING_MS : CALM_MS);
     out_progress_end(&w.bar);
     fprintf(stderr, "hearth: shutting down\n");
     client_state_remove(dir);

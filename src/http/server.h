@@ -36,7 +36,7 @@ struct watch { /* the epoll set for clients that leave, and the clock for client
     int epoll, wake;
     pthread_t thread;
     bool running;
-    atomic_bool stop;
+    atomic_bool stop, asleep; /* asleep: until woken */
 };
 
 struct http_server {

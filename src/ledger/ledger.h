@@ -73,7 +73,7 @@ struct pressure {
 int pressure_read(const struct pressure_paths *p, struct pressure_reading *out, struct err *e);
 /* used: the ledger's; now_s: a clock. Returns the limit that should be in force; it may lie below `used`. */
 size_t pressure_step(struct pressure *p, const struct pressure_reading *r, size_t ceiling, size_t used, double now_s);
-bool pressure_near(const struct pressure_reading *r); /* so little is left that one should look often */
-const char *pressure_name(enum pressure_level l);     /* "none", "some", "high" */
+double pressure_look_s(const struct pressure_reading *r); /* the next look should come within this many seconds */
+const char *pressure_name(enum pressure_level l);         /* "none", "some", "high" */
 
 #endif

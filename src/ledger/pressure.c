@@ -10,6 +10,7 @@
 enum { PRESSURE_MARK = 512 << 20, PRESSURE_CUT = 64 << 20 };
 static const double CALM_S = 3, CUT_EVERY_S = 2, RISE_PER_S = 1.0 / 32; /* of the ceiling */
 static const double STALL_SOME = 25, STALL_FULL = 10;                   /* % */
+static const double FILL_PER_S = 1e9, LOOK_LEAST_S = 0.02, LOOK_MOST_S = 1;
 
 /* The high mark: what a machine, or a group, of this size should keep free. */
 static size_t mark_of(size_t total)
@@ -111,9 +112,18 @@ static bool scarce(const struct pressure_reading *r, size_t parts)
     return r->left < r->total / parts || (r->group_max != SIZE_MAX && r->group_left < r->group_max / parts);
 }
 
-bool pressure_near(const struct pressure_reading *r)
+/* Seconds in which what is left above twice the mark may go; faster ones find the marks. */
+static double fill_s(size_t left, size_t total)
 {
-    return r->left < 2 * mark_of(r->total) || (r->group_max != SIZE_MAX && r->group_left < 2 * mark_of(r->group_max));
+    size_t keep = 2 * mark_of(total);
+    return left > keep ? (double)(left - keep) / FILL_PER_S : 0;
+}
+
+double pressure_look_s(const struct pressure_reading *r)
+{
+    double s = fill_s(r->left, r->total), group = r->group_max == SIZE_MAX ? s : fill_s(r->group_left, r->group_max);
+    s = group < s ? group : s;
+    return s < LOOK_LEAST_S ? LOOK_LEAST_S : s > LOOK_MOST_S ? LOOK_MOST_S : s;
 }
 
 static bool stalls(const struct pressure_reading *r)

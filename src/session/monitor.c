@@ -1,12 +1,10 @@
 /* monitor: the thread that looks after memory while nobody asks: it reads the machine's pressure, moves the ledger's limit, and when
  * more is held than the limit allows, gives back what is cached, then idle models, least valuable first. Models whose keep-alive
- * has run out leave by it, too. It looks four times a second, and every 20 ms when memory is getting short. */
+ * has run out leave by it, too. It looks once a second, and up to every 20 ms when memory is getting short. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "session/state.h"
 #include <time.h>
-
-enum { CALM_MS = 250, NEAR_MS = 20 };
 
 /* Back under the limit as far as that goes without touching who works. */
 static void shed(struct hearth *h, size_t limit)
@@ -20,13 +18,15 @@ static void shed(struct hearth *h, size_t limit)
         log_line(LOG_WARNING, "the machine is short of memory: idle models left, to stay below %zu MiB", limit >> 20);
 }
 
-/* Returns whether one should look again soon. */
-static bool watch_memory(struct hearth *h)
+static const double PRESSED_S = 0.02, BLIND_S = 1;
+
+/* Returns the seconds until one should look again. */
+static double watch_memory(struct hearth *h)
 {
     struct pressure_reading r;
     const struct pressure_paths paths = {h->proc, h->group};
     if (pressure_read(&paths, &r, NULL) < 0)
-        return false;
+        return BLIND_S;
     pthread_mutex_lock(&h->lock);
     size_t limit = pressure_step(&h->pressure, &r, ledger_ceiling(h->ledger), ledger_used(h->ledger), clock_s());
     bool pressed = h->pressure.level != PRESSURE_NONE;
@@ -34,7 +34,7 @@ static bool watch_memory(struct hearth *h)
     if (pressed)
         shed(h, limit);
     engine_limit(h->engine, limit);
-    return pressed || pressure_near(&r);
+    return pressed ? PRESSED_S : pressure_look_s(&r);
 }
 
 /* Unloads one who is due; returns seconds until the next will be (0: look again), or a negative number. */
@@ -78,7 +78,7 @@ static void *monitor_main(void *arg)
     struct hearth *h = arg;
     double pause, due;
     do {
-        pause = (watch_memory(h) ? NEAR_MS : CALM_MS) / 1e3;
+        pause = watch_memory(h);
         due = let_go(h);
     } while (rest(h, due >= 0 && due < pause ? due : pause));
     return NULL;

@@ -2,6 +2,7 @@
 import json
 import os
 import subprocess
+import time
 
 from lib import BIN, LIMIT, Server, Skip, chatty, slow, stream, test, tiny, together, wait_for
 
@@ -123,6 +124,36 @@ def a_full_queue_says_come_back():
             c.close()
         assert wait_for(s.idle, 120)
         assert s.chat("ok", max_tokens=2)
+
+
+def work_of(pid):
+    """CPU ticks, and how often a thread went to sleep, of all threads since they began."""
+    ticks = sleeps = 0
+    for t in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{t}/stat", encoding="utf-8") as f:
+            field = f.read().rsplit(")", 1)[1].split()
+        ticks += int(field[11]) + int(field[12])
+        with open(f"/proc/{pid}/task/{t}/status", encoding="utf-8") as f:
+            sleeps += sum(int(x.split()[1]) for x in f if x.startswith("voluntary_ctxt_switches"))
+    return ticks, sleeps
+
+
+@test
+def an_idle_server_sleeps():
+    if not os.path.exists("/proc/self/task"):
+        raise Skip("no /proc/self/task here")
+    with Server(chatty()) as s:
+        s.chat("hello")
+        seen = []
+        for _ in range(10):  # the best of some: a machine short of memory is watched more closely
+            before = work_of(s.p.pid)
+            time.sleep(2)
+            after = work_of(s.p.pid)
+            seen.append((after[0] - before[0], after[1] - before[1]))
+            if seen[-1][0] <= 1 and seen[-1][1] <= 6:
+                break
+        assert seen[-1][0] <= 1 and seen[-1][1] <= 6, f"ticks and sleeps in 2 s: {seen}"
+        assert s.chat("again")["choices"]
 
 
 @test

@@ -116,9 +116,11 @@ static void a_group_counts_too(void)
     r.group_left = 10 * MIB;
     /* a quarter of a small group is its mark */
     CHECK_INT(pressure_step(&p, &r, 300 * MIB, 250 * MIB, 1), 210 * MIB);
-    CHECK(pressure_near(&r));
+    CHECK(pressure_look_s(&r) == 0.02);
     r.group_left = 390 * MIB;
-    CHECK(!pressure_near(&r));
+    CHECK(pressure_look_s(&r) > 0.15 && pressure_look_s(&r) < 0.25);
+    r.group_max = r.group_left = SIZE_MAX;
+    CHECK(pressure_look_s(&r) == 1);
 }
 
 static void stalls_count_when_memory_is_scarce(void)
