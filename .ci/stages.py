@@ -201,13 +201,14 @@ def stage_aarch64():
 
 
 def stage_fuzz():
-    """One minute for every target, from its seeds; what it finds stays below build-ci-fuzz/. The soak, whose time is the clock's,
-    runs beside them."""
+    """One minute for every target, from its seeds; what it finds stays below build-ci-fuzz/; before that the server is killed 200 times. The soak,
+    whose time is the clock's, runs beside them."""
     sh("make", "build")
     log = os.path.join(ROOT, "build/soak.log")
     with open(log, "wb") as out, subprocess.Popen(["nice", "tests/server/soak", "--minutes", SOAK_MIN], cwd=ROOT, stdout=out,
                                                   stderr=subprocess.STDOUT) as soak:
-        total = fuzz_all()
+        kills = counted("tests/run", "--suite", "server", "--word", "kill/", env={"HEARTH_KILLS": "200"})
+        total = [a + b for a, b in zip(fuzz_all(), kills)]
         soak.wait()
     with open(log, encoding="utf-8", errors="replace") as f:
         text = f.read()

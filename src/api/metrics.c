@@ -59,6 +59,11 @@ static void write_engine(struct api *a, struct buf *b)
         (double)s.prefix_evicted_total);
     one(b, "hearth_prefix_blocks", "gauge", "Blocks kept by the prefix cache alone.", (double)s.prefix_blocks);
     one(b, "hearth_prefix_bytes", "gauge", "Their bytes.", (double)s.prefix_bytes);
+    one(b, "hearth_kv_disk_bytes", "gauge", "Bytes of the cache's disk tier.", (double)s.disk_bytes);
+    one(b, "hearth_kv_disk_read_total", "counter", "Blocks read back from it.", (double)s.disk_read_total);
+    one(b, "hearth_kv_disk_written_total", "counter", "Blocks written to it.", (double)s.disk_written_total);
+    one(b, "hearth_kv_disk_bad_total", "counter", "Blocks and ends of files found not whole, and dropped.",
+        (double)s.disk_bad_total);
     one(b, "hearth_prompt_tokens_total", "counter", "Prompt tokens computed.", (double)s.tokens_prompt_total);
     one(b, "hearth_output_tokens_total", "counter", "Tokens generated.", (double)s.tokens_output_total);
     one(b, "hearth_draft_tokens_total", "counter", "Tokens guessed ahead and run.", (double)s.drafted_total);

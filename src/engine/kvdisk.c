@@ -30,8 +30,8 @@ struct kvdisk_segment {
 };
 
 struct kvdisk_rec {
-    struct kvdisk_rec *chain; /* of its bucket; free list */
-    struct kvdisk_segment *seg;
+    struct kvdisk_rec *chain;   /* of its bucket; free list */
+    struct kvdisk_segment *seg; /* NULL: not yet written */
     uint64_t off;
     struct kvdisk_head head;
 };
@@ -44,7 +44,7 @@ struct slab {
 struct write { /* its block lies behind it */
     struct write *next;
     size_t bytes; /* allocated */
-    struct kvdisk_head head;
+    struct kvdisk_rec *rec;
 };
 
 struct kvdisk {
@@ -120,13 +120,13 @@ static void rec_drop(struct kvdisk *d, struct kvdisk_rec **at)
     d->stats.records--;
 }
 
-static struct kvdisk_rec *rec_find(struct kvdisk *d, const struct kvdisk_key *k, int *common)
+static struct kvdisk_rec *rec_find(struct kvdisk *d, const struct kvdisk_key *k, bool unwritten, int *common)
 {
     struct kvdisk_rec *best = NULL;
     *common = 0;
     for (struct kvdisk_rec *r = *bucket_of(d, k->parent); r && *common < k->n_tok; r = r->chain) {
         if (r->head.cls != (uint32_t)k->cls || r->head.bytes != k->bytes || r->head.parent.lo != k->parent.lo ||
-            r->head.parent.hi != k->parent.hi)
+            r->head.parent.hi != k->parent.hi || (!r->seg && !unwritten))
             continue;
         int n = (int)r->head.n_tok < k->n_tok ? (int)r->head.n_tok : k->n_tok, t = 0;
         while (t < n && r->head.token[t] == k->token[t])
@@ -143,7 +143,7 @@ int kvdisk_find(struct kvdisk *d, const struct kvdisk_key *k)
 {
     int common;
     pthread_mutex_lock(&d->lock);
-    rec_find(d, k, &common);
+    rec_find(d, k, false, &common);
     pthread_mutex_unlock(&d->lock);
     return common;
 }
@@ -186,7 +186,7 @@ static void segment_remove(struct kvdisk *d, struct kvdisk_segment *s)
     segment_put(s);
 }
 
-/* The least recently read segments go until `more` bytes fit. */
+/* The least recently used segments go until `more` bytes fit. */
 static void make_room(struct kvdisk *d, uint64_t more)
 {
     while (d->stats.bytes + more > d->limit) {
@@ -279,7 +279,7 @@ static int read_folder(struct kvdisk *d, struct err *e)
     }
     closedir(dir);
     if (n)
-        qsort(id, n, sizeof *id, by_id); /* older ones count as read longer ago */
+        qsort(id, n, sizeof *id, by_id); /* older ones count as used longer ago */
     for (size_t i = 0; i < n; i++) {
         char path[4200];
         struct stat st;
@@ -319,11 +319,20 @@ static struct kvdisk_item *next_read(struct kvdisk *d, struct kvdisk_job **of)
     return it;
 }
 
+static void forget(struct kvdisk *d, struct kv_hash parent, const struct kvdisk_rec *r)
+{
+    for (struct kvdisk_rec **at = bucket_of(d, parent); *at; at = &(*at)->chain)
+        if (*at == r) {
+            rec_drop(d, at);
+            return;
+        }
+}
+
 static void forget_at(struct kvdisk *d, const struct kvdisk_item *it)
 {
-    for (struct kvdisk_rec **at = bucket_of(d, it->key.parent); *at; at = &(*at)->chain)
-        if ((*at)->seg == it->at.seg && (*at)->off == it->at.off) {
-            rec_drop(d, at);
+    for (struct kvdisk_rec *r = *bucket_of(d, it->key.parent); r; r = r->chain)
+        if (r->seg == it->at.seg && r->off == it->at.off) {
+            forget(d, it->key.parent, r);
             return;
         }
 }
@@ -332,7 +341,6 @@ static void read_item(struct kvdisk *d, struct kvdisk_job *j, struct kvdisk_item
 {
     struct kvdisk_segment *seg = it->at.seg;
     if (seg) {
-        seg->used = ++d->clock;
         pthread_mutex_unlock(&d->lock);
         madvise(it->block, it->key.bytes,
                 MADV_POPULATE_WRITE); /* one call for its page faults; old kernels say EINVAL */
@@ -356,12 +364,10 @@ static void read_item(struct kvdisk *d, struct kvdisk_job *j, struct kvdisk_item
 
 static void write_item(struct kvdisk *d, struct write *w)
 {
-    uint64_t bytes = sizeof w->head + w->head.bytes;
-    pthread_mutex_unlock(&d->lock);
-    rec_reserve(d);
-    pthread_mutex_lock(&d->lock);
-    struct kvdisk_rec *r = rec_new(d);
-    struct kvdisk_segment *s = r ? segment_for(d, bytes) : NULL;
+    struct kvdisk_rec *r = w->rec;
+    struct kvdisk_head h = r->head;
+    uint64_t bytes = sizeof h + h.bytes;
+    struct kvdisk_segment *s = segment_for(d, bytes);
     uint64_t off = s ? s->size : 0;
     if (s) {
         s->size += bytes; /* the place is taken; other writers go behind it */
@@ -370,9 +376,7 @@ static void write_item(struct kvdisk *d, struct write *w)
     }
     pthread_mutex_unlock(&d->lock);
     const uint8_t *block = (const uint8_t *)(w + 1);
-    struct kvdisk_key k = {w->head.parent, w->head.token, (int)w->head.n_tok, (int)w->head.cls, w->head.bytes};
-    struct kvdisk_head h;
-    kvdisk_file_fill(&h, &k, block);
+    kvdisk_file_sum(&h, block);
     int rc = s ? kvdisk_file_write(s->fd, off, &h, block) : 0;
     pthread_mutex_lock(&d->lock);
     if (rc && !d->failing)
@@ -381,12 +385,12 @@ static void write_item(struct kvdisk *d, struct write *w)
     if (rc && d->current == s)
         d->current = NULL; /* nothing behind the hole would be found again */
     if (s && !rc && !s->gone) {
-        *r = (struct kvdisk_rec){.seg = s, .off = off, .head = h};
-        rec_enter(d, r);
+        r->seg = s;
+        r->off = off;
+        r->head = h;
         d->stats.written_total++;
-    } else if (r) {
-        r->chain = d->free;
-        d->free = r;
+    } else {
+        forget(d, h.parent, r);
     }
     if (s)
         segment_put(s);
@@ -429,33 +433,48 @@ static void *io_main(void *arg)
 
 /* ---- the engine's side ---- */
 
+/* A record for the block, if it is to be written: there is none yet, and not too much waits. */
+static struct kvdisk_rec *intend(struct kvdisk *d, const struct kvdisk_key *k, size_t bytes)
+{
+    int common;
+    struct kvdisk_rec *r = rec_find(d, k, true, &common);
+    if (r && common == k->n_tok) {
+        if (r->seg)
+            r->seg->used = ++d->clock;
+        return NULL;
+    }
+    if (d->waiting + bytes > WAITING_MOST || !(r = rec_new(d)))
+        return NULL;
+    *r = (struct kvdisk_rec){.head = kvdisk_file_head_of(k)};
+    rec_enter(d, r);
+    d->waiting += bytes;
+    return r;
+}
+
 void kvdisk_write(struct kvdisk *d, const struct kvdisk_key *k, const uint8_t *block)
 {
     size_t bytes = sizeof(struct write) + k->bytes;
+    rec_reserve(d);
     pthread_mutex_lock(&d->lock);
-    int common;
-    rec_find(d, k, &common);
-    bool take = common < k->n_tok && d->waiting + bytes <= WAITING_MOST;
-    d->waiting += take ? bytes : 0;
+    struct kvdisk_rec *r = intend(d, k, bytes);
     pthread_mutex_unlock(&d->lock);
     void *mem = NULL;
-    if (take && ledger_alloc(d->own, bytes, &mem, NULL) < 0) {
-        pthread_mutex_lock(&d->lock);
-        d->waiting -= bytes;
-        pthread_mutex_unlock(&d->lock);
-    }
+    int rc = r ? ledger_alloc(d->own, bytes, &mem, NULL) : 0;
     struct write *w = mem;
-    if (!w)
-        return;
-    w->bytes = bytes;
-    w->head = (struct kvdisk_head){
-        .cls = (uint32_t)k->cls, .n_tok = (uint32_t)k->n_tok, .bytes = k->bytes, .parent = k->parent};
-    memcpy(w->head.token, k->token, (size_t)k->n_tok * sizeof *k->token);
-    memcpy(w + 1, block, k->bytes);
+    if (w) {
+        *w = (struct write){.bytes = bytes, .rec = r};
+        memcpy(w + 1, block, k->bytes);
+    }
     pthread_mutex_lock(&d->lock);
-    *(d->first ? &d->last->next : &d->first) = w;
-    d->last = w;
-    pthread_cond_signal(&d->wake);
+    if (rc < 0) {
+        d->waiting -= bytes;
+        forget(d, k->parent, r);
+    }
+    if (w) {
+        *(d->first ? &d->last->next : &d->first) = w;
+        d->last = w;
+        pthread_cond_signal(&d->wake);
+    }
     pthread_mutex_unlock(&d->lock);
 }
 
@@ -468,7 +487,7 @@ void kvdisk_begin(struct kvdisk *d, struct kvdisk_job *j)
     for (int i = 0; i < j->n; i++) {
         struct kvdisk_item *it = &j->item[i];
         int common;
-        struct kvdisk_rec *r = rec_find(d, &it->key, &common);
+        struct kvdisk_rec *r = rec_find(d, &it->key, false, &common);
         it->n_tok = 0;
         it->at.seg = r ? r->seg : NULL;
         if (!r)

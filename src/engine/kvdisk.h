@@ -1,7 +1,7 @@
 /* kvdisk: the prefix cache's second tier: indexed blocks in files, so that they survive eviction and restart. One folder, segment
  * files that are only ever appended to, records of a head (chain hash, tokens, checksums) and the block's bytes. A
  * head that is not whole ends its segment, data that is not what its checksum says is no hit: whatever a crash leaves, no wrong
- * bits come back. When the limit is reached the segment that was read least recently goes.
+ * bits come back. When the limit is reached the segment that was used least recently goes.
  *
  * Two I/O threads read and write; the engine thread copies what is to be written and is told when what it asked for is there. Reads
  * come before writes. The chain hash begins with the model's fingerprint, so another model's blocks are never found. */
@@ -30,7 +30,8 @@ struct kvdisk_key {
 };
 /* How many of the key's tokens the best record has. */
 int kvdisk_find(struct kvdisk *d, const struct kvdisk_key *k);
-/* Copies the block and writes it later, unless it is there; nothing happens when too much waits or memory is short. */
+/* The block is in use: if it is there, its segment becomes the most recent one, else it is copied and written later; nothing happens
+ * when too much waits or memory is short. */
 void kvdisk_write(struct kvdisk *d, const struct kvdisk_key *k, const uint8_t *block);
 
 /* Blocks to be read. The item's record is fixed when the job begins. */

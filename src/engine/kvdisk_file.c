@@ -37,17 +37,21 @@ bool kvdisk_file_head(int fd, uint64_t off, uint64_t size, struct kvdisk_head *h
     return h->head_sum == XXH3_64bits(h, offsetof(struct kvdisk_head, head_sum));
 }
 
-void kvdisk_file_fill(struct kvdisk_head *h, const struct kvdisk_key *k, const uint8_t *block)
+struct kvdisk_head kvdisk_file_head_of(const struct kvdisk_key *k)
 {
-    memset(h, 0, sizeof *h);
-    memcpy(h->magic, magic, sizeof magic);
-    h->version = VERSION;
-    h->cls = (uint32_t)k->cls;
-    h->n_tok = (uint32_t)k->n_tok;
-    h->bytes = k->bytes;
-    h->parent = k->parent;
-    memcpy(h->token, k->token, (size_t)k->n_tok * sizeof *k->token);
-    h->data_sum = XXH3_64bits(block, k->bytes);
+    struct kvdisk_head h = {.version = VERSION,
+                            .cls = (uint32_t)k->cls,
+                            .n_tok = (uint32_t)k->n_tok,
+                            .bytes = k->bytes,
+                            .parent = k->parent};
+    memcpy(h.magic, magic, sizeof magic);
+    memcpy(h.token, k->token, (size_t)k->n_tok * sizeof *k->token);
+    return h;
+}
+
+void kvdisk_file_sum(struct kvdisk_head *h, const uint8_t *block)
+{
+    h->data_sum = XXH3_64bits(block, h->bytes);
     h->head_sum = XXH3_64bits(h, offsetof(struct kvdisk_head, head_sum));
 }
 

@@ -14,7 +14,8 @@ struct kvdisk_head { /* as it lies in the file, little-endian */
 
 /* Reads the head at `off` of a file of `size` bytes: true when it is whole and its block ends inside the file. */
 bool kvdisk_file_head(int fd, uint64_t off, uint64_t size, struct kvdisk_head *h);
-void kvdisk_file_fill(struct kvdisk_head *h, const struct kvdisk_key *k, const uint8_t *block);
+struct kvdisk_head kvdisk_file_head_of(const struct kvdisk_key *k);                             /* without checksums */
+void kvdisk_file_sum(struct kvdisk_head *h, const uint8_t *block);                              /* the checksums */
 int kvdisk_file_write(int fd, uint64_t off, const struct kvdisk_head *h, const uint8_t *block); /* errno or 0 */
 /* The block behind the head at `off`; false unless its checksum is `sum`. */
 bool kvdisk_file_read(int fd, uint64_t off, uint64_t sum, uint8_t *block, size_t bytes);

@@ -85,11 +85,29 @@ static void fork_from(struct request *r, struct request *a, int n_pos)
     }
 }
 
+/* The disk has the block from now on, if it has room. */
+static void to_disk(struct request *r, int cls, int j, int n_tok)
+{
+    struct engine_model *m = r->model;
+    struct kvdisk_key k = {r->hash[j], r->token + (size_t)j * KV_BLOCK, n_tok, cls, m->kv[cls].block_bytes};
+    if (m->engine->disk && (n_tok == KV_BLOCK || j)) /* a few tokens are not worth a file */
+        kvdisk_write(m->engine->disk, &k, r->kv[cls].page[j]);
+}
+
+/* What was found in memory stays on disk, too, or comes there again; the deepest first: the others are of more use. */
+static void keep_on_disk(struct request *r)
+{
+    for (int c = 0; c < GRAPH_KV_CLASSES; c++)
+        for (int j = r->n_done / KV_BLOCK; r->model->kv[c].shape && j-- > r->kv[c].first;)
+            to_disk(r, c, j, KV_BLOCK);
+}
+
 void share_find(struct request *r)
 {
     struct engine_model *m = r->model;
     struct prefix_query q = share_query(r);
     r->n_done = prefix_find(&q, r->kv).n_pos;
+    keep_on_disk(r);
     struct request *best = NULL;
     int n_best = r->n_done;
     for (size_t i = 0; i < m->n_live && q.limit > n_best; i++) {
@@ -135,19 +153,13 @@ bool share_waits(struct request *r)
     return false;
 }
 
-/* Block j with its first n_tok positions is found from now on; the disk gets what it does not have. */
+/* Block j with its first n_tok positions is found from now on. */
 static void publish(struct request *r, int j, int n_tok)
 {
-    struct engine_model *m = r->model;
-    const int32_t *token = r->token + (size_t)j * KV_BLOCK;
     for (int c = 0; c < GRAPH_KV_CLASSES; c++) {
-        struct kv_pool *p = &m->kv[c];
-        if (!p->shape || !prefix_publish(p, &r->kv[c], j, r->hash[j], token, n_tok) || !m->engine->disk)
-            continue;
-        if (n_tok < KV_BLOCK && !j) /* a few tokens are not worth a file */
-            continue;
-        struct kvdisk_key k = {r->hash[j], token, n_tok, c, p->block_bytes};
-        kvdisk_write(m->engine->disk, &k, r->kv[c].page[j]);
+        struct kv_pool *p = &r->model->kv[c];
+        if (p->shape && prefix_publish(p, &r->kv[c], j, r->hash[j], r->token + (size_t)j * KV_BLOCK, n_tok))
+            to_disk(r, c, j, n_tok);
     }
 }
 

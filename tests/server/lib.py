@@ -72,14 +72,15 @@ class Reply:
 
 
 class Server:
-    """`hearth up` on a free port; `with Server(model) as s`."""
+    """`hearth up` on a free port; `with Server(model) as s`. A folder given as home outlives the server."""
 
-    def __init__(self, *models, args=(), key=None, ready=True, env=None):
+    def __init__(self, *models, args=(), key=None, ready=True, env=None, home=None):
         self.models, self.args, self.key, self.ready = models, list(args), key, ready
-        self.home = tempfile.mkdtemp(prefix="home-", dir=WORK)
+        self.home, self.own_home = home or tempfile.mkdtemp(prefix="home-", dir=WORK), not home
         self.env = dict(os.environ, HEARTH_HOME=self.home, **(env or {}))
 
     def __enter__(self):
+        self.killed = False
         cmd = [BIN, "up", "--port", "0", "--no-open", *self.args]
         for m in self.models:
             cmd += ["--model", m]
@@ -96,6 +97,11 @@ class Server:
             self.model = [x["name"] for x in self.status()["models"] if x["state"] == "ready"][0]
         return self
 
+    def kill(self):
+        """As the kernel or a user would: SIGKILL."""
+        self.killed = True
+        self.p.kill()
+
     def __exit__(self, kind, *rest):
         self.p.send_signal(signal.SIGTERM)
         try:
@@ -104,10 +110,13 @@ class Server:
             self.p.kill()
             rc = "still running 30 s after SIGTERM"
         err = self.stderr()
-        shutil.rmtree(self.home, ignore_errors=True)
-        if kind is None:
+        self.log.close()
+        self.p.stdout.close()
+        if self.own_home:
+            shutil.rmtree(self.home, ignore_errors=True)
+        if kind is None and not self.killed:
             assert rc == 0, f"the server ended with {rc}: {err}"
-        elif rc != 0:
+        elif rc != 0 and not self.killed:
             print(f"     the server ended with {rc}: {err}")
 
     def stderr(self):
