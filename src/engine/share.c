@@ -146,8 +146,8 @@ bool share_waits(struct request *r)
             continue;
         if (have < 0)
             have = prefix_find(&q, NULL).n_pos;
-        int gain = n - (have > a->n_done ? have : a->n_done);
-        if (gain >= KV_BLOCK || 2 * gain > q.limit - have)
+        int now = have > a->n_done ? have : a->n_done; /* where r would begin if it did not wait */
+        if (n - now >= KV_BLOCK || 2 * (n - now) > q.limit - now)
             return true;
     }
     return false;
