@@ -43,8 +43,12 @@ int backend_plan(struct backend *b, const struct graph *g, const struct weights 
                  struct ledger_owner *owner, struct plan **out, struct err *e);
 void backend_plan_free(struct plan *p);
 
-/* Runs one step. logits: [n_wanted][n_vocab], caller's memory. ERR_CANCELLED when batch->cancelled said so: the KV of the
- * step's positions is then undefined. Same bits for any split of the same tokens into batches and for any thread count. */
+/* Runs one step. logits: [n_wanted][n_vocab], caller's memory. ERR_CANCELLED when batch->poll said so: the KV of the step's
+ * positions is then undefined. Same bits for any split of the same tokens into batches and for any thread count.
+ * BACKEND_PAUSED when batch->poll said so: other plans may run now; the next backend_run of p, with the same batch and logits, goes on
+ * where this one stopped, to the same bits. Or backend_drop forgets it, as if it was cancelled. */
+enum { BACKEND_PAUSED = 1 };
 int backend_run(struct backend *b, struct plan *p, const struct batch *in, float *logits, struct err *e);
+void backend_drop(struct plan *p);
 
 #endif

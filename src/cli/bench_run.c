@@ -176,10 +176,10 @@ static int cache_new(struct bench_model *m, const struct bench_test *t, struct c
     return 0;
 }
 
-static bool stop_asked(void *arg)
+static enum batch_go go_on(void *arg)
 {
     (void)arg;
-    return cli_interrupted();
+    return cli_interrupted() ? BATCH_CANCEL : BATCH_GO;
 }
 
 enum { TOKENS = 4096 };
@@ -198,7 +198,7 @@ static int run_step(struct bench_model *m, struct step_arrays *a, const struct c
                       .n_seq = n_seq,
                       .wanted = a->wanted,
                       .n_wanted = n_wanted,
-                      .cancelled = stop_asked};
+                      .poll = go_on};
     return backend_run(m->backend, m->plan, &b, m->logits, e);
 }
 

@@ -1,4 +1,4 @@
-/* draft: see draft.h. Between steps of the large model the engine's step arrays are free: they serve the small one's steps. */
+/* draft: see draft.h. The small model's own step arrays and plan serve its steps here, unless a step of its own rests in them. */
 #include "engine/draft.h"
 #include "base/clock.h"
 #include "engine/state.h"
@@ -54,9 +54,10 @@ static bool take_blocks(struct request *r, int n_pos)
     return true;
 }
 
-static bool stopped(void *arg)
+static enum batch_go go_on(void *arg)
 {
-    return atomic_load_explicit(&((struct request *)arg)->stop, memory_order_relaxed) != REQUEST_GO;
+    bool stop = atomic_load_explicit(&((struct request *)arg)->stop, memory_order_relaxed) != REQUEST_GO;
+    return stop ? BATCH_CANCEL : BATCH_GO;
 }
 
 /* Runs the next n tokens through the small model; its logits are those of the last one if asked for. */
@@ -64,7 +65,7 @@ static bool run(struct request *r, int n, bool logits)
 {
     struct engine *g = r->model->engine;
     struct engine_model *d = r->model->draft;
-    struct step_arrays *s = &g->step;
+    struct step_arrays *s = &d->step;
     if (!take_blocks(r, r->draft_done + n))
         return false;
     for (int i = 0; i < n; i++) {
@@ -82,8 +83,8 @@ static bool run(struct request *r, int n, bool logits)
                       .n_seq = 1,
                       .wanted = s->wanted,
                       .n_wanted = logits,
-                      .cancelled = stopped,
-                      .cancel_arg = r};
+                      .poll = go_on,
+                      .poll_arg = r};
     double begin = clock_s();
     int rc = backend_run(g->backend, d->plan, &b, d->logits, NULL);
     double took = clock_s() - begin;
@@ -92,6 +93,7 @@ static bool run(struct request *r, int n, bool logits)
         return false;
     if (n == 1)
         d->draft_s = d->draft_s > 0 ? d->draft_s + 0.2 * (took - d->draft_s) : took;
+    step_learn(d, n, took);
     r->draft_done += n;
     return true;
 }
@@ -99,7 +101,11 @@ static bool run(struct request *r, int n, bool logits)
 int draft_guess(struct request *r, int max)
 {
     struct engine_model *d = r->model->draft;
-    int todo = r->n_token - r->draft_done, chunk = r->model->engine->opts.prefill_chunk;
+    int todo = r->n_token - r->draft_done;
+    int chunk =
+        sched_chunk(r->model->engine->opts.prefill_chunk, d->s_per_tok, d->engine->opts.turn_s); /* it never rests */
+    if (d->resting)
+        return 0;
     if (todo > chunk) {
         run(r, chunk, false);
         return 0;

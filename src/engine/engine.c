@@ -21,6 +21,8 @@ static void set_defaults(struct engine *g, const struct engine_opts *o)
         g->opts.max_queue = QUEUE;
     if (g->opts.max_queue_tokens <= 0)
         g->opts.max_queue_tokens = QUEUE_TOKENS;
+    if (g->opts.turn_s <= 0)
+        g->opts.turn_s = 0.025;
     if (g->opts.spec_max == 0 || g->opts.spec_max > SPEC_MAX)
         g->opts.spec_max = SPEC_MAX;
     if (g->opts.prefill_chunk > MOST)
@@ -58,13 +60,9 @@ int engine_new(struct engine **out, const struct engine_opts *o, struct err *e)
     struct backend_opts bo = {.n_threads = o->n_threads, .cpu_mask = o->cpu_mask};
     int rc = backend_new(&g->backend, &bo, e);
     if (rc == 0)
-        rc = ledger_owner_new(g->ledger, "engine/step", &g->own_step, e);
-    if (rc == 0)
         rc = kv_store_init(&g->kv, g->ledger, e);
     if (rc == 0 && o->kv_disk && !o->no_prefix_cache)
         rc = open_disk(g, o, e);
-    if (rc == 0)
-        rc = step_init(g, e);
     if (rc == 0 && pthread_create(&g->thread, NULL, engine_main, g) != 0)
         rc = err_errno(e, "cannot start the engine thread");
     if (rc < 0) {
@@ -83,14 +81,13 @@ void engine_free(struct engine *g)
     if (g->thread_runs) {
         pthread_mutex_lock(&g->lock);
         g->stop = true;
+        atomic_store(&g->look, true);
         pthread_cond_signal(&g->wake);
         pthread_mutex_unlock(&g->lock);
         pthread_join(g->thread, NULL);
     }
-    step_done(g);
     kvdisk_close(g->disk);
     kv_store_done(&g->kv);
-    ledger_owner_free(g->own_step);
     backend_free(g->backend);
     mem_free(g->active);
     mem_free(g->active_sched);
@@ -103,7 +100,7 @@ void engine_free(struct engine *g)
 void engine_kick(struct engine *g)
 {
     pthread_mutex_lock(&g->lock);
-    g->poke = true;
+    atomic_store(&g->look, true);
     pthread_cond_signal(&g->wake);
     pthread_mutex_unlock(&g->lock);
 }
@@ -151,6 +148,7 @@ void engine_stats(struct engine *g, struct engine_stats *out)
 void engine_end(struct request *r, enum event_type type, enum finish finish, const struct err *err)
 {
     struct engine_model *m = r->model;
+    step_leave(r);
     for (size_t i = 0; i < m->n_live; i++)
         if (m->live[i] == r) {
             m->live[i] = m->live[--m->n_live];
@@ -186,7 +184,6 @@ static int activate(struct engine *g, struct engine_model *m)
     if (m->vtime < least)
         m->vtime = least;
     m->active = true;
-    m->starved = false;
     engine_model_ref(m);
     g->active[g->n_active++] = m;
     return 0;
@@ -274,14 +271,32 @@ static void reap(struct engine *g, bool everything)
     }
 }
 
-/* One step of one model; false when none could run for want of memory. */
+static int most_urgent(const struct engine_model *m)
+{
+    int priority = m->live[0]->priority;
+    for (size_t i = 1; i < m->n_live; i++)
+        priority = m->live[i]->priority < priority ? m->live[i]->priority : priority;
+    return priority;
+}
+
+/* Who waits for more urgent work earns no credit, as little as by idling. */
+static void lift(struct engine *g, int priority, double vtime)
+{
+    for (size_t i = 0; i < g->n_active; i++)
+        if (g->active_sched[i].priority > priority && g->active[i]->vtime < vtime)
+            g->active[i]->vtime = vtime;
+}
+
+/* A turn of one model; false when none could run for want of memory. */
 static bool run_one(struct engine *g)
 {
     for (size_t i = 0; i < g->n_active; i++)
-        g->active_sched[i] = (struct sched_model){g->active[i]->vtime, true};
+        g->active_sched[i] = (struct sched_model){g->active[i]->vtime, most_urgent(g->active[i]), true};
     for (int at; (at = sched_pick_model(g->active_sched, g->n_active)) >= 0;) {
-        if (step_model(g, g->active[at]))
+        if (step_model(g, g->active[at])) {
+            lift(g, g->active_sched[at].priority, g->active[at]->vtime);
             return true;
+        }
         g->active_sched[at].runnable = false;
     }
     return false;
@@ -291,7 +306,7 @@ static bool run_one(struct engine *g)
 static struct request *wait_for_work(struct engine *g, bool stuck, bool *stop)
 {
     pthread_mutex_lock(&g->lock);
-    if (stuck && !g->stop && !g->poke && !g->intake) {
+    if (stuck && !g->stop && !g->look) {
         uint64_t ns = clock_ns() + 5000000u;
         struct timespec until = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
         pthread_cond_timedwait(&g->wake, &g->lock, &until);
@@ -300,7 +315,7 @@ static struct request *wait_for_work(struct engine *g, bool stuck, bool *stop)
         pthread_cond_wait(&g->wake, &g->lock);
     struct request *list = g->intake;
     g->intake = g->intake_last = NULL;
-    g->poke = false;
+    atomic_store(&g->look, false);
     *stop = g->stop;
     pthread_mutex_unlock(&g->lock);
     return list;

@@ -26,6 +26,7 @@ struct engine_opts {
     int max_batch;            /* sequences per step; 0: 64 */
     int max_queue;            /* waiting requests; 0: 512; beyond: ERR_BUSY */
     int64_t max_queue_tokens; /* their prompt tokens; 0: 262144; one request alone is always taken */
+    double turn_s;            /* after which a step rests if others wait for the machine; 0: 0.025 */
     int spec_max;             /* guessed tokens per step of a lone sequence (spec.h); 0: as many as pay; -1: none */
     bool no_prefix_cache;
     const char *kv_disk; /* folder of the prefix cache's second tier; NULL: none */
@@ -166,6 +167,7 @@ struct engine_stats {
     bool queue_full;        /* the next request would be refused */
     uint64_t refused_total, timeout_total;
     uint64_t requests_total, cancelled_total, preempted_total, tokens_prompt_total, tokens_output_total, steps_total;
+    uint64_t rests_total;                   /* times that a step stopped in its middle, for others' */
     uint64_t drafted_total, accepted_total; /* guessed tokens run; right ones */
     double step_s_total, busy_s_total;
     double cancel_last_s, cancel_max_s; /* from request_cancel to the request's release */

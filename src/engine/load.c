@@ -99,6 +99,7 @@ static void model_free(struct engine_model *m)
     size_t n_vocab = m->graph ? (size_t)m->graph->n_vocab : 0;
     if (m->logits)
         ledger_dealloc(m->own_scratch, m->logits, (size_t)m->logit_rows * n_vocab * sizeof(float));
+    step_done(m);
     if (m->sample_mem)
         ledger_dealloc(m->own_scratch, m->sample_mem, sample_scratch_bytes(n_vocab));
     graph_free(m->graph);
@@ -308,6 +309,8 @@ static int load_weights(struct engine_model *m, const struct engine_load *a, str
         return rc;
     memset(m->sample_mem, 0, sample_scratch_bytes(n_vocab)); /* touched now, as the plan's memory is */
     sample_scratch_set(&m->sample, m->sample_mem, n_vocab);
+    if ((rc = step_init(m, e)) < 0)
+        return rc;
     pthread_mutex_lock(&g->lock);
     m->load_need = 0;
     pthread_mutex_unlock(&g->lock);

@@ -212,6 +212,7 @@ static int enqueue(struct engine *g, struct request *r, struct err *e)
     atomic_fetch_add(&g->waiting_tok, r->n_prompt);
     atomic_fetch_add(&r->model->running, 1);
     atomic_fetch_add(&r->refs, 1);
+    atomic_store(&g->look, true);
     pthread_cond_signal(&g->wake);
     return 0;
 }

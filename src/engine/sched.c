@@ -114,11 +114,16 @@ size_t sched_build(struct sched_seq *s, size_t n, const struct sched_limits *l, 
     return n_pick;
 }
 
+static bool model_first(const struct sched_model *a, const struct sched_model *b)
+{
+    return a->priority != b->priority ? a->priority < b->priority : a->vtime < b->vtime;
+}
+
 int sched_pick_model(const struct sched_model *m, size_t n)
 {
     int best = -1;
     for (size_t i = 0; i < n; i++)
-        if (m[i].runnable && (best < 0 || m[i].vtime < m[best].vtime))
+        if (m[i].runnable && (best < 0 || !model_first(&m[best], &m[i])))
             best = (int)i;
     return best;
 }

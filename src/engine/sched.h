@@ -50,9 +50,11 @@ size_t sched_build(struct sched_seq *s, size_t n, const struct sched_limits *l, 
 
 struct sched_model {
     double vtime; /* seconds of machine time it has had, on a scale shared by all */
+    int priority; /* of its most urgent request */
     bool runnable;
 };
-/* The runnable model that has had least: equal shares whatever a step costs. -1: none. */
+/* Among the runnable models with the most urgent work the one that has had least: equal shares whatever a step costs;
+ * among equals the last. -1: none. */
 int sched_pick_model(const struct sched_model *m, size_t n);
 
 /* Tokens of prompt for one step: what fits into `slice_s` at the measured speed, in whole tiles of SCHED_TILE, at least one, at most

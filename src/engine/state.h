@@ -16,6 +16,15 @@
 #include "engine/spec.h"
 #include <pthread.h>
 
+/* What a step is made of. Each model has its own: a step that rests keeps it. */
+struct step_arrays {
+    int32_t *token, *pos, *seq, *wanted;
+    struct batch_seq *seqs;
+    struct request **req; /* [max_batch] */
+    struct sched_pick *pick;
+    int n_req, n_tok, n_row;
+};
+
 struct engine_model {
     struct engine *engine;
     atomic_int refs;
@@ -43,7 +52,11 @@ struct engine_model {
     struct spec_cost spec_cost;
     struct sched_keys keys;
     double draft_s; /* as somebody's draft: seconds for a token, running mean; 0 unknown */
-    bool active, starved;
+    bool active;
+    bool resting;  /* its step was stopped between two steps of its plan, and goes on there */
+    double step_s; /* machine time that this step has had */
+    struct step_arrays step;
+    void *step_mem;
     float *logits; /* [logit_rows][n_vocab], grows with the batch, falls back when idle */
     int logit_rows;
     void *sample_mem;
@@ -110,7 +123,6 @@ struct request {
 struct engine {
     struct ledger *ledger;
     struct backend *backend;
-    struct ledger_owner *own_step;
     struct engine_opts opts; /* defaults filled in */
     struct kv_store kv;
     struct kvdisk *disk; /* NULL: no disk tier */
@@ -118,7 +130,8 @@ struct engine {
     bool thread_runs;
     pthread_mutex_t lock;
     pthread_cond_t wake, freed; /* work came; a model's memory is back */
-    bool stop, poke;            /* under lock; poke: look again (cancel, memory came free) */
+    bool stop;                  /* under lock */
+    atomic_bool look;           /* set under lock: requests came, are to stop, memory came free */
     struct request *all, *intake, *intake_last;
     struct engine_model *models;
     uint64_t next_order, n_loads;
@@ -132,16 +145,8 @@ struct engine {
     struct sched_model *active_sched;
     size_t n_active, cap_active, cap_active_sched;
     uint64_t n_step;
-    void *step_mem;
-    size_t step_bytes;
+    double turn_s; /* clock_s when the running step began or went on */
     int max_tok;
-    struct step_arrays {
-        int32_t *token, *pos, *seq, *wanted;
-        struct batch_seq *seqs;
-        struct request **req; /* [max_batch] */
-        struct sched_pick *pick;
-        int n_req, n_tok, n_row;
-    } step;
 };
 
 /* engine.c */
@@ -163,9 +168,12 @@ void request_release(struct request *r, enum event_type type, enum finish finish
 void request_unref(struct request *r);
 /* engine.c (engine thread): takes r off its model's list and releases it. */
 void engine_end(struct request *r, enum event_type type, enum finish finish, const struct err *err);
-/* step.c: one step of one model. false: nothing could run (no memory). */
+/* step.c: one step of one model, or a turn of it. false: nothing could run (no memory). */
 bool step_model(struct engine *g, struct engine_model *m);
-int step_init(struct engine *g, struct err *e);
-void step_done(struct engine *g);
+void step_leave(struct request *r); /* r will lose its blocks: a resting step that it is part of is given up */
+void step_learn(struct engine_model *m, int n_prompt, double run_s); /* n_prompt tokens took m so long */
+size_t step_bytes(const struct engine *g);
+int step_init(struct engine_model *m, struct err *e);
+void step_done(struct engine_model *m);
 
 #endif

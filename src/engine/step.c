@@ -7,19 +7,26 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What a step aims to stay below: when somebody else waits for the machine, and when somebody might come. */
+/* What a step aims to stay below: when a sequence of the same model waits for its next token, and when one might come. */
 static const double SLICE_S = 0.1, ALONE_S = 0.5;
 
-int step_init(struct engine *g, struct err *e)
+size_t step_bytes(const struct engine *g)
 {
+    const struct step_arrays *s = NULL;
     size_t tok = (size_t)g->max_tok, seq = (size_t)g->opts.max_batch;
-    struct step_arrays *s = &g->step;
-    g->step_bytes =
-        seq * (sizeof *s->seqs + sizeof *s->req + sizeof *s->pick + sizeof(int32_t)) + 3 * tok * sizeof(int32_t);
-    int rc = ledger_alloc(g->own_step, g->step_bytes, &g->step_mem, e);
+    return seq * (sizeof *s->seqs + sizeof *s->req + sizeof *s->pick + sizeof *s->wanted) +
+           tok * (sizeof *s->token + sizeof *s->pos + sizeof *s->seq);
+}
+
+int step_init(struct engine_model *m, struct err *e)
+{
+    const struct engine *g = m->engine;
+    size_t tok = (size_t)g->max_tok, seq = (size_t)g->opts.max_batch;
+    struct step_arrays *s = &m->step;
+    int rc = ledger_alloc(m->own_scratch, step_bytes(g), &m->step_mem, e);
     if (rc < 0)
         return rc;
-    char *p = g->step_mem;
+    char *p = m->step_mem;
     s->seqs = (struct batch_seq *)(void *)p;
     p += seq * sizeof *s->seqs;
     s->req = (struct request **)(void *)p;
@@ -33,10 +40,21 @@ int step_init(struct engine *g, struct err *e)
     return 0;
 }
 
-void step_done(struct engine *g)
+void step_done(struct engine_model *m)
 {
-    if (g->step_mem)
-        ledger_dealloc(g->own_step, g->step_mem, g->step_bytes);
+    if (m->step_mem)
+        ledger_dealloc(m->own_scratch, m->step_mem, step_bytes(m->engine));
+}
+
+/* The others in it will run again what it had done: none of it was counted yet. */
+void step_leave(struct request *r)
+{
+    struct engine_model *m = r->model;
+    for (int i = 0; m->resting && i < m->step.n_req; i++)
+        if (m->step.req[i] == r) {
+            backend_drop(m->plan);
+            m->resting = false;
+        }
 }
 
 static size_t held(const struct request *r) /* bytes of KV */
@@ -88,6 +106,7 @@ static void set_admitted(struct engine *g, struct request *r, bool on)
 
 static void preempt(struct engine *g, struct request *r)
 {
+    step_leave(r);
     share_leave(r);
     draft_drop(r);
     set_admitted(g, r, false);
@@ -165,10 +184,10 @@ static void admit(struct engine *g, struct engine_model *m)
     }
 }
 
-/* Prompt tokens of this step: fewer when somebody waits for the next token or for the machine. */
+/* Prompt tokens of this step: fewer when a sequence of this model waits for its next token. Other models do not wait: it rests for them. */
 static int chunk_now(const struct engine *g, const struct engine_model *m)
 {
-    bool contended = g->n_active > 1;
+    bool contended = false;
     for (size_t i = 0; i < m->n_live && !contended; i++)
         contended = m->sched[i].admitted && m->sched[i].todo == 1;
     return sched_chunk(g->opts.prefill_chunk, m->s_per_tok, contended ? SLICE_S : ALONE_S);
@@ -277,7 +296,7 @@ static int guess(const struct engine *g, struct engine_model *m, struct request 
 /* Picks -> requests that hold all blocks their tokens need. */
 static void gather(struct engine *g, struct engine_model *m, size_t n_pick)
 {
-    struct step_arrays *s = &g->step;
+    struct step_arrays *s = &m->step;
     int n = 0;
     for (size_t i = 0; i < n_pick; i++)
         s->req[i] = m->live[s->pick[i].seq];
@@ -304,7 +323,7 @@ static void gather(struct engine *g, struct engine_model *m, size_t n_pick)
 /* Trims the step to the rows of logits there is room for. */
 static void fit_rows(struct engine *g, struct engine_model *m)
 {
-    struct step_arrays *s = &g->step;
+    struct step_arrays *s = &m->step;
     int want = 0;
     for (int i = 0; i < s->n_req; i++)
         want += rows_wanted(s->req[i], s->req[i]->step_tok);
@@ -324,9 +343,9 @@ static void fit_rows(struct engine *g, struct engine_model *m)
     s->n_req = n;
 }
 
-static void fill(struct engine *g)
+static void fill(struct engine_model *m)
 {
-    struct step_arrays *s = &g->step;
+    struct step_arrays *s = &m->step;
     int t = 0, row = 0;
     for (int i = 0; i < s->n_req; i++) {
         struct request *r = s->req[i];
@@ -340,19 +359,30 @@ static void fill(struct engine *g)
             if (j >= r->step_tok - rows)
                 s->wanted[row++] = t;
         }
-        r->served = g->n_step;
+        r->served = m->engine->n_step;
     }
     s->n_tok = t;
     s->n_row = row;
 }
 
-static bool all_cancelled(void *arg)
+static bool all_cancelled(const struct engine_model *m)
 {
-    const struct engine *g = arg;
-    for (int i = 0; i < g->step.n_req; i++)
-        if (atomic_load_explicit(&g->step.req[i]->stop, memory_order_relaxed) == REQUEST_GO)
+    for (int i = 0; i < m->step.n_req; i++)
+        if (atomic_load_explicit(&m->step.req[i]->stop, memory_order_relaxed) == REQUEST_GO)
             return false;
     return true;
+}
+
+/* Between two steps of the plan: is anybody else there? */
+static enum batch_go go_on(void *arg)
+{
+    const struct engine_model *m = arg;
+    const struct engine *g = m->engine;
+    if (g->n_active == 1 && !atomic_load_explicit(&g->look, memory_order_relaxed))
+        return BATCH_GO;
+    if (all_cancelled(m))
+        return BATCH_CANCEL;
+    return clock_s() - g->turn_s < g->opts.turn_s ? BATCH_GO : BATCH_PAUSE;
 }
 
 static bool is_stop(const struct request *r, int32_t id)
@@ -443,25 +473,31 @@ static void finish_request(struct request *r)
         r->draft_done = r->n_token - 1; /* the rest was guessed wrong */
 }
 
-static void count_step(struct engine *g, struct engine_model *m, double run_s)
+/* A running mean of what a prompt token costs in such company. */
+void step_learn(struct engine_model *m, int n_prompt, double run_s)
 {
-    struct step_arrays *s = &g->step;
+    if (n_prompt < 16)
+        return;
+    double now = run_s / n_prompt;
+    m->s_per_tok = m->s_per_tok > 0 ? 0.7 * m->s_per_tok + 0.3 * now : now;
+    size_t bytes = m->graph->kv_class[0].block_bytes + m->graph->kv_class[1].block_bytes;
+    for (int c = 0; c < GRAPH_KV_CLASSES; c++)
+        m->kv[c].worth = m->s_per_tok * KV_BLOCK / (double)bytes;
+}
+
+static void count_step(struct engine *g, struct engine_model *m)
+{
+    struct step_arrays *s = &m->step;
+    double run_s = m->step_s;
     int prompt = 0;
     for (int i = 0; i < s->n_req; i++) {
         int n = s->req[i]->step_tok - guessed(s->req[i], s->req[i]->step_tok);
         sched_key_serve(&m->keys, s->req[i]->key, n);
         prompt += n > 1 ? n : 0;
     }
-    m->vtime += run_s;
     if (s->n_req == 1 && !prompt)
         spec_cost_add(&m->spec_cost, s->n_tok, run_s);
-    if (prompt >= 16) { /* a running mean of what a prompt token costs in such company */
-        double now = run_s / prompt;
-        m->s_per_tok = m->s_per_tok > 0 ? 0.7 * m->s_per_tok + 0.3 * now : now;
-        size_t bytes = m->graph->kv_class[0].block_bytes + m->graph->kv_class[1].block_bytes;
-        for (int c = 0; c < GRAPH_KV_CLASSES; c++)
-            m->kv[c].worth = m->s_per_tok * KV_BLOCK / (double)bytes;
-    }
+    step_learn(m, prompt, run_s);
     pthread_mutex_lock(&g->lock);
     g->stats.steps_total++;
     g->stats.step_s_total += run_s;
@@ -469,9 +505,35 @@ static void count_step(struct engine *g, struct engine_model *m, double run_s)
     pthread_mutex_unlock(&g->lock);
 }
 
+/* Makes up m's next step. false: nothing could run. */
+static bool begin(struct engine *g, struct engine_model *m)
+{
+    admit(g, m);
+    struct sched_limits lim = {
+        .max_seq = g->opts.max_batch, .max_tok = g->max_tok, .chunk = chunk_now(g, m), .step = ++g->n_step};
+    gather(g, m, sched_build(m->sched, m->n_live, &lim, m->step.pick));
+    fit_rows(g, m);
+    if (!m->step.n_req)
+        return false;
+    fill(m);
+    m->step_s = 0;
+    uint64_t now = clock_ns();
+    for (int i = 0; i < m->step.n_req; i++)
+        if (!m->step.req[i]->start_ns)
+            m->step.req[i]->start_ns = now;
+    return true;
+}
+
+static void count_rest(struct engine *g)
+{
+    pthread_mutex_lock(&g->lock);
+    g->stats.rests_total++;
+    pthread_mutex_unlock(&g->lock);
+}
+
 static int run(struct engine *g, struct engine_model *m, struct err *e)
 {
-    struct step_arrays *s = &g->step;
+    struct step_arrays *s = &m->step;
     struct batch b = {.token = s->token,
                       .pos = s->pos,
                       .seq = s->seq,
@@ -480,39 +542,34 @@ static int run(struct engine *g, struct engine_model *m, struct err *e)
                       .n_seq = s->n_req,
                       .wanted = s->wanted,
                       .n_wanted = s->n_row,
-                      .cancelled = all_cancelled,
-                      .cancel_arg = g};
-    uint64_t now = clock_ns();
-    for (int i = 0; i < s->n_req; i++)
-        if (!s->req[i]->start_ns)
-            s->req[i]->start_ns = now;
-    return backend_run(g->backend, m->plan, &b, m->logits, e);
+                      .poll = go_on,
+                      .poll_arg = m};
+    g->turn_s = clock_s();
+    int rc = backend_run(g->backend, m->plan, &b, m->logits, e);
+    double run_s = clock_s() - g->turn_s;
+    m->vtime += run_s;
+    m->step_s += run_s;
+    m->resting = rc == BACKEND_PAUSED;
+    return rc;
 }
 
 bool step_model(struct engine *g, struct engine_model *m)
 {
-    struct step_arrays *s = &g->step;
-    admit(g, m);
-    struct sched_limits lim = {
-        .max_seq = g->opts.max_batch, .max_tok = g->max_tok, .chunk = chunk_now(g, m), .step = ++g->n_step};
-    gather(g, m, sched_build(m->sched, m->n_live, &lim, s->pick));
-    fit_rows(g, m);
-    if (!s->n_req)
-        return false;
-    fill(g);
     struct err e;
-    double begin = clock_s();
+    if (!m->resting && !begin(g, m))
+        return false;
     int rc = run(g, m, &e);
-    double run_s = clock_s() - begin;
+    if (rc == BACKEND_PAUSED) {
+        count_rest(g);
+        return true;
+    }
     if (rc == 0)
-        count_step(g, m, run_s);
-    else
-        m->vtime += run_s;
-    for (int i = 0; i < s->n_req; i++) {
+        count_step(g, m);
+    for (int i = 0; i < m->step.n_req; i++) {
         if (rc == 0)
-            finish_request(s->req[i]);
+            finish_request(m->step.req[i]);
         else if (rc != ERR_CANCELLED)
-            engine_end(s->req[i], EVENT_ERROR, FINISH_STOP, &e);
+            engine_end(m->step.req[i], EVENT_ERROR, FINISH_STOP, &e);
     }
     return true;
 }

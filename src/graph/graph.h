@@ -104,6 +104,7 @@ struct batch_seq {
     /* pages[c][j]: block of class c of positions 64j..64j+63; set where the step writes or a query of it sees a position */
     uint8_t *const *pages[GRAPH_KV_CLASSES];
 };
+enum batch_go { BATCH_GO, BATCH_PAUSE, BATCH_CANCEL };
 struct batch {
     const int32_t *token, *pos, *seq; /* [n_tok]; tokens of one sequence are adjacent, positions ascending */
     int n_tok;
@@ -111,9 +112,9 @@ struct batch {
     int n_seq;
     const int32_t *wanted; /* [n_wanted] token indices, ascending */
     int n_wanted;
-    bool (*cancelled)(
-        void *arg); /* polled between layers by worker 0; true ends the step with ERR_CANCELLED. May be NULL */
-    void *cancel_arg;
+    /* Asked before each step of the plan but the first, by the thread that called: whether to go on. May be NULL. */
+    enum batch_go (*poll)(void *arg);
+    void *poll_arg;
 };
 
 #endif

@@ -52,7 +52,6 @@ struct step {
     enum micro_kind kind;
     int first, n; /* micro[first .. first + n) */
     bool wanted;
-    bool poll; /* ask whether the step was cancelled */
 };
 /* Memory of a value or a quantised activation: lives from the step that writes it to the last that reads it. */
 struct slot {
@@ -74,7 +73,7 @@ struct few_step {
     int first, n; /* micro[first .. first + n): the chain */
     int step;     /* the MATMUL or ATTN step that follows it; -1: the chain is all */
     int glu;      /* micro that gates the step's two outputs piece by piece, -1 none */
-    bool wanted, poll;
+    bool wanted;
 };
 /* Where a value, or a quantised activation, lies in this walk. What a chain makes is each worker's own; what is read by a later
  * step is copied to the shared area by whoever took the first piece. */
@@ -109,6 +108,7 @@ struct plan {
     struct pool_work *work;  /* [n_step] in mem: who took which piece of the running step */
     struct attn_item *items; /* [max_tok] in mem: query tiles of the running batch */
     int query_tokens;        /* tokens per query tile */
+    int at;                  /* step (or few step) before which the running batch rests; 0: it does not */
     float *part;             /* [part_floats] in mem: attention's segments that wait to be merged (attend.c) */
     atomic_int *part_done;   /* [part_units] in mem: finished pieces of an item and head; zero between steps */
     size_t part_off, part_floats, part_units;
@@ -132,7 +132,8 @@ struct run { /* one worker's view of it */
     struct pool_work *work;        /* [n_step] */
     const struct attn_item *items; /* attention work of this batch */
     int n_items;
-    atomic_int *stop; /* the batch was cancelled: take no more pieces */
+    atomic_int *stop; /* enum batch_go; not GO: enter no more steps */
+    atomic_int *far;  /* the farthest step (or few step) before which a worker stopped */
     int few;          /* few step that is being walked, -1: not that walk */
     uint8_t *own;     /* few: this worker's area */
 };
@@ -141,7 +142,7 @@ void *run_act(const struct run *r, int act);
 void run_matmul(const struct run *r, const struct micro *m, const struct linear_args *part, int thread);
 uint8_t *run_scratch(const struct run *r, int thread);
 size_t run_groups(const struct run *r, const struct micro *m); /* of KERNEL_MR rows */
-bool run_go_on(const struct run *r, int thread, bool poll);    /* false: the batch was cancelled */
+bool run_go_on(const struct run *r, int thread, int at);       /* false: do not enter step `at` */
 
 struct attend_cut {
     size_t pieces;
@@ -155,7 +156,7 @@ void attend_plan(struct plan *p, int n_threads);
 
 int few_compile(struct plan *p, const struct kernels *k);
 void few_done(struct few *f);
-void few_walk(struct run *r, int thread, int n_threads);
+int few_walk(struct run *r, int thread, int n_threads); /* the few step before which it stopped */
 
 /* Row operations, one per op that works row by row (run.c); NULL for the others. */
 micro_fn rows_op(enum graph_op op);

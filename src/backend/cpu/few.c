@@ -84,7 +84,6 @@ static void few_steps(struct plan *p, struct few *few)
         } else {
             open.step = i;
             open.wanted = s->wanted;
-            open.poll = s->poll;
             open.glu = few_glu(p, s, s->first + s->n);
         }
         few->step[few->n_step++] = open;
@@ -298,17 +297,18 @@ static void few_attend(const struct run *r, const struct few_step *f, int thread
     pool_wait(r->b->pool, &r->work[r->few], c.pieces, count);
 }
 
-void few_walk(struct run *r, int thread, int n_threads)
+int few_walk(struct run *r, int thread, int n_threads)
 {
     const struct few *few = &r->p->few;
     size_t threads = (size_t)n_threads, begin, end, piece, last;
-    r->few = 0;
     rows_rope_table(r, NULL, 0, r->in->n_tok);
-    for (; r->few < few->n_step; r->few++) {
+    for (r->few = r->p->at; r->few < few->n_step; r->few++) {
         const struct few_step *f = &few->step[r->few];
         struct pool_work *work = &r->work[r->few];
-        if ((f->wanted && !r->in->n_wanted) || !run_go_on(r, thread, f->poll))
-            return;
+        if (f->wanted && !r->in->n_wanted)
+            break;
+        if (!run_go_on(r, thread, r->few))
+            return r->few;
         if (f->step >= 0 && r->p->step[f->step].kind == MICRO_ATTN) {
             few_attend(r, f, thread, n_threads);
             continue;
@@ -326,4 +326,5 @@ void few_walk(struct run *r, int thread, int n_threads)
         }
         pool_wait(r->b->pool, work, pieces, count);
     }
+    return few->n_step;
 }

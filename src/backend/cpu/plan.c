@@ -38,7 +38,7 @@ static void compile_micro(struct compiler *c, const struct micro *m, bool join)
         }
         p->step = step;
         s = &step[p->n_step++];
-        *s = (struct step){m->kind, p->n_micro, 0, m->wanted, m->kind == MICRO_ATTN};
+        *s = (struct step){m->kind, p->n_micro, 0, m->wanted};
     }
     micro[p->n_micro++] = *m;
     s->n++;

@@ -152,26 +152,21 @@ static int run_items(const struct batch *in, int query_tokens, struct attn_item 
 
 /* ---- the walk ---- */
 
-/* Pieces that somebody took are finished by him before he asks. */
-bool run_go_on(const struct run *r, int thread, bool poll)
+bool run_go_on(const struct run *r, int thread, int at)
 {
-    if (thread == 0 && poll && r->in->cancelled && r->in->cancelled(r->in->cancel_arg))
-        atomic_store(r->stop, 1);
-    return !atomic_load_explicit(r->stop, memory_order_relaxed);
+    if (thread == 0 && at > r->p->at && r->in->poll)
+        atomic_store_explicit(r->stop, (int)r->in->poll(r->in->poll_arg), memory_order_relaxed);
+    return atomic_load_explicit(r->stop, memory_order_relaxed) == BATCH_GO;
 }
 
-static void run_worker(void *arg, int thread, int n_threads)
+static int run_walk(const struct run *r, int thread, int n_threads)
 {
-    struct run view = *(const struct run *)arg, *r = &view;
-    r->own = r->p->mem + r->p->few.own_off + (size_t)thread * r->p->few.own_bytes;
-    if (r->few >= 0) {
-        few_walk(r, thread, n_threads);
-        return;
-    }
-    for (int s = 0; s < r->p->n_step; s++) {
+    for (int s = r->p->at; s < r->p->n_step; s++) {
         const struct step *step = &r->p->step[s];
-        if ((step->wanted && !r->in->n_wanted) || !run_go_on(r, thread, step->poll))
-            return;
+        if (step->wanted && !r->in->n_wanted)
+            break;
+        if (!run_go_on(r, thread, s))
+            return s;
         if (step->kind == MICRO_ROW)
             run_rows(r, s);
         else if (step->kind == MICRO_MATMUL)
@@ -179,6 +174,17 @@ static void run_worker(void *arg, int thread, int n_threads)
         else
             run_attn(r, s, thread, n_threads);
     }
+    return r->p->n_step;
+}
+
+/* Whoever enters a step stays until all its pieces are done: what the farthest one has behind him is complete. */
+static void run_worker(void *arg, int thread, int n_threads)
+{
+    struct run view = *(const struct run *)arg, *r = &view;
+    r->own = r->p->mem + r->p->few.own_off + (size_t)thread * r->p->few.own_bytes;
+    int at = r->few >= 0 ? few_walk(r, thread, n_threads) : run_walk(r, thread, n_threads), far = atomic_load(r->far);
+    while (at > far && !atomic_compare_exchange_weak(r->far, &far, at))
+        ;
 }
 
 static int run_check(const struct plan *p, const struct batch *in, struct err *e)
@@ -209,13 +215,26 @@ int backend_run(struct backend *b, struct plan *p, const struct batch *in, float
     int rc = run_check(p, in, e);
     if (rc)
         return rc;
-    atomic_int stop = 0;
+    atomic_int stop = BATCH_GO, far = 0;
     struct run r = {.b = b, .p = p, .in = in, .logits = logits, .work = p->work, .items = p->items, .stop = &stop};
-    memset(p->work, 0, (size_t)p->n_step * sizeof *p->work);
+    r.far = &far;
+    if (!p->at) /* what lies ahead of a walk that rested is untouched */
+        memset(p->work, 0, (size_t)p->n_step * sizeof *p->work);
     r.n_items = run_items(in, p->query_tokens, p->items);
     r.few = run_is_few(&r) ? 0 : -1;
     pool_share(b->pool, run_worker, &r);
-    return atomic_load(&stop) ? err_set(e, ERR_CANCELLED, "the step was cancelled") : 0;
+    p->at = 0;
+    if (far == (r.few >= 0 ? p->few.n_step : p->n_step))
+        return 0;
+    if (stop == BATCH_CANCEL)
+        return err_set(e, ERR_CANCELLED, "the step was cancelled");
+    p->at = far;
+    return BACKEND_PAUSED;
+}
+
+void backend_drop(struct plan *p)
+{
+    p->at = 0;
 }
 
 /* ---- backend and plans as objects ---- */

@@ -83,7 +83,11 @@ static void priority_before_age(void)
 
 static void least_time_goes_next(void)
 {
-    struct sched_model m[3] = {{1.0, true}, {0.5, false}, {0.7, true}};
+    struct sched_model m[3] = {{1.0, 0, true}, {0.5, 0, false}, {0.7, 0, true}};
+    CHECK_INT(sched_pick_model(m, 3), 2);
+    m[2].priority = 1; /* less urgent than the first's */
+    CHECK_INT(sched_pick_model(m, 3), 0);
+    m[2] = (struct sched_model){1.0, 0, true}; /* a newcomer joins at the least time and stands last */
     CHECK_INT(sched_pick_model(m, 3), 2);
     m[0].runnable = m[2].runnable = false;
     CHECK_INT(sched_pick_model(m, 3), -1);

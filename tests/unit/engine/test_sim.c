@@ -1,13 +1,16 @@
 /* The scheduler under a simulated clock: three models of very different speed, four keys, one of them greedy, a cache that does not hold
- * everybody, 100,000 requests of which some leave early. Steps take simulated time; the policy is engine/sched's own. What must
- * hold: everybody is served and nobody waits too long; a step stays within its slice; models that always have work share the
- * machine fairly; a greedy key's crowd does not hold up another's few. */
+ * everybody, 100,000 requests of which some leave early. Steps take simulated time, and rest after a turn when another model has work;
+ * the policy is engine/sched's own. What must hold: everybody is served and nobody waits too long; a turn, and a step of a model
+ * that also decodes, stays within its time; models that always have work share the machine fairly; a long prompt of one model does not
+ * hold up another's tokens; a greedy key's crowd does not hold up another's few. */
 #include "base/rng.h"
 #include "engine/sched.h"
 #include "unit/check.h"
+#include <math.h>
 
 enum { MODELS = 3, LIVE = 96, KEYS = 4, EVENTS = 100000, CHUNK = 256, SEATS = 16 };
-static const double SLICE = 0.1;
+static const double SLICE = 0.1, TURN = 0.025;
+enum { PLAN = 200 };               /* steps of a plan, between which a step may rest */
 static const size_t CACHE = 40000; /* positions, of all models together */
 static const struct {
     double step_s, tok_s; /* of a step, and of each token in it */
@@ -21,12 +24,20 @@ struct life {
     bool decodes, leaves;      /* leaves: goes after its first token */
 };
 
+struct sim_step { /* one that is begun; it may rest */
+    uint64_t order[SEATS];
+    int n_tok[SEATS];
+    size_t n;
+    double took, left;
+};
+
 struct sim {
+    struct sim_step step_of[MODELS];
     struct life life[LIVE];
     size_t n;
     struct sched_keys keys[MODELS];
     double now, vtime[MODELS], had[MODELS];
-    double longest_step, longest_gap, longest_wait[KEYS], sum_wait[KEYS];
+    double longest_step, longest_turn, longest_gap[MODELS], longest_wait[KEYS], sum_wait[KEYS];
     uint64_t step, order, begun, ended, n_wait[KEYS];
 };
 
@@ -56,10 +67,18 @@ static void depart(struct sim *s, size_t i)
     s->ended++;
 }
 
-static bool contended(const struct sim *s, int model)
+static bool decoding(const struct sim *s, int model)
 {
     for (size_t i = 0; i < s->n; i++)
-        if (s->life[i].model != model || (s->life[i].s.admitted && s->life[i].s.todo == 1))
+        if (s->life[i].model == model && s->life[i].s.admitted && s->life[i].s.todo == 1)
+            return true;
+    return false;
+}
+
+static bool others(const struct sim *s, int model)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (s->life[i].model != model)
             return true;
     return false;
 }
@@ -87,14 +106,14 @@ static void serve(struct sim *s, struct life *l, int n_tok)
         s->longest_wait[l->key] = wait > s->longest_wait[l->key] ? wait : s->longest_wait[l->key];
         s->sum_wait[l->key] += wait;
         s->n_wait[l->key]++;
-    } else if (l->decodes && s->now - l->told > s->longest_gap) {
-        s->longest_gap = s->now - l->told;
+    } else if (l->decodes && s->now - l->told > s->longest_gap[l->model]) {
+        s->longest_gap[l->model] = s->now - l->told;
     }
     l->decodes = true;
     l->told = s->now;
 }
 
-static void one_step(struct sim *s, int model)
+static void begin(struct sim *s, int model)
 {
     struct sched_seq seq[LIVE];
     size_t of[LIVE], n = 0;
@@ -106,23 +125,43 @@ static void one_step(struct sim *s, int model)
         }
     sched_admit(seq, n, cache_free(s), SEATS, -1);
     struct sched_limits l = {.max_seq = SEATS, .max_tok = CHUNK, .step = ++s->step};
-    l.chunk = sched_chunk(CHUNK, cost[model].tok_s, contended(s, model) ? SLICE - cost[model].step_s : 5 * SLICE);
+    bool both = decoding(s, model);
+    l.chunk = sched_chunk(CHUNK, cost[model].tok_s, both ? SLICE - cost[model].step_s : 5 * SLICE);
     struct sched_pick p[SEATS];
-    size_t k = sched_build(seq, n, &l, p);
+    struct sim_step *t = &s->step_of[model];
+    t->n = sched_build(seq, n, &l, p);
     int tok = 0;
-    for (size_t i = 0; i < k; i++)
-        tok += p[i].n_tok;
-    double took = k ? cost[model].step_s + tok * cost[model].tok_s : 1e-4; /* nobody fits: look again */
-    bool all = contended(s, model);
-    s->now += took;
-    s->vtime[model] += took;
-    s->had[model] += took;
-    if (all && took > s->longest_step)
-        s->longest_step = took;
+    for (size_t i = 0; i < t->n; i++) {
+        t->order[i] = seq[p[i].seq].order;
+        tok += t->n_tok[i] = p[i].n_tok;
+    }
     for (size_t i = 0; i < n; i++)
         s->life[of[i]].s.admitted = seq[i].admitted;
-    for (size_t i = 0; i < k; i++)
-        serve(s, &s->life[of[p[i].seq]], p[i].n_tok);
+    t->took = t->left = t->n ? cost[model].step_s + tok * cost[model].tok_s : 1e-4; /* nobody fits: look again */
+    if (both && t->took > s->longest_step)
+        s->longest_step = t->took;
+}
+
+/* Begins a step of the model or goes on with it, until it ends or has to rest. */
+static void one_turn(struct sim *s, int model)
+{
+    struct sim_step *t = &s->step_of[model];
+    if (t->left <= 0)
+        begin(s, model);
+    double grain = t->took / PLAN, turn = (floor(TURN / grain) + 1) * grain;
+    double had = others(s, model) && turn < t->left ? turn : t->left;
+    s->now += had;
+    s->vtime[model] += had;
+    s->had[model] += had;
+    t->left = had < t->left ? t->left - had : 0;
+    if (others(s, model) && had > s->longest_turn)
+        s->longest_turn = had;
+    if (t->left > 0)
+        return;
+    for (size_t i = 0; i < t->n; i++)
+        for (size_t j = 0; j < s->n; j++)
+            if (s->life[j].s.order == t->order[i])
+                serve(s, &s->life[j], t->n_tok[i]);
     for (size_t i = s->n; i-- > 0;)
         if (s->life[i].decodes && s->life[i].answer <= 0)
             depart(s, i);
@@ -134,7 +173,7 @@ static int next_model(const struct sim *s)
     for (int i = 0; i < MODELS; i++)
         m[i].vtime = s->vtime[i];
     for (size_t i = 0; i < s->n; i++)
-        m[s->life[i].model].runnable = true;
+        m[s->life[i].model].runnable = true; /* all priorities alike */
     return sched_pick_model(m, MODELS);
 }
 
@@ -170,13 +209,14 @@ static void a_hundred_thousand_requests(void)
             come(&s, 1 + (uint64_t)(chance(&s, 5) * (KEYS - 1)));
         while (s.begun < EVENTS && s.n < LIVE / 2)
             come(&s, 0); /* the greedy one always has a crowd there */
-        one_step(&s, next_model(&s));
+        one_turn(&s, next_model(&s));
         CHECK(s.now >= last);
         last = s.now;
     }
     CHECK_INT(s.ended, EVENTS);
     CHECK_INT(s.n, 0);
     CHECK(s.longest_step <= SLICE + (SEATS + SCHED_TILE) * cost[2].tok_s);
+    CHECK(s.longest_turn <= TURN + (cost[2].step_s + CHUNK * cost[2].tok_s) / PLAN);
     for (int i = 0; i < MODELS * SCHED_KEYS; i++)
         CHECK_INT(s.keys[i / SCHED_KEYS].live[i % SCHED_KEYS], 0);
     double polite = 0, worst = 0;
@@ -186,9 +226,10 @@ static void a_hundred_thousand_requests(void)
     }
     double greedy = s.sum_wait[0] / (double)s.n_wait[0];
     printf(
-        "     %.0f simulated s, %llu steps; longest step under contention %.3f s, longest gap between tokens %.2f s; mean wait of the"
-        " greedy key %.2f s, of the others %.2f s (worst %.1f and %.1f s)\n",
-        s.now, (unsigned long long)s.step, s.longest_step, s.longest_gap, greedy, polite, s.longest_wait[0], worst);
+        "     %.0f simulated s, %llu steps; longest step under contention %.3f s, longest turn %.3f s, longest gap between tokens %.2f s;"
+        " mean wait of the greedy key %.2f s, of the others %.2f s (worst %.1f and %.1f s)\n",
+        s.now, (unsigned long long)s.step, s.longest_step, s.longest_turn, s.longest_gap[2], greedy, polite,
+        s.longest_wait[0], worst);
     CHECK(polite < greedy / 2);
     CHECK(s.longest_wait[0] < 3600);
 }
@@ -206,17 +247,38 @@ static void models_share_within_five_percent(void)
             for (; n < 4; n++)
                 arrive(&s, 0, model);
         }
-        one_step(&s, next_model(&s));
+        one_turn(&s, next_model(&s));
     }
     double share = s.had[0] / (s.had[0] + s.had[2]);
     printf("     the fast model has had %.1f %% of the time\n", share * 100);
     CHECK(share > 0.475 && share < 0.525);
-    CHECK(s.longest_gap < 2 * (SLICE + (SEATS + SCHED_TILE) * cost[2].tok_s) + SLICE);
+    for (int i = 0; i < MODELS; i++)
+        CHECK(s.longest_gap[i] < 2 * (SLICE + (SEATS + SCHED_TILE) * cost[2].tok_s) + SLICE);
+}
+
+/* One sequence of the fast model decodes, the slow one reads a prompt of minutes: no token comes later than a slice after the last. */
+static void a_long_prompt_of_another_model(void)
+{
+    static struct sim s;
+    arrive(&s, 0, 2);
+    s.life[0].s.todo = s.life[0].prompt = 20000;
+    while (s.life[0].s.todo > 1) {
+        if (s.n < 2) {
+            join(&s, 0);
+            arrive(&s, 1, 0);
+        }
+        one_turn(&s, next_model(&s));
+    }
+    printf("     a prompt of %.0f s; longest gap between the other model's tokens %.3f s\n", s.had[2],
+           s.longest_gap[0]);
+    CHECK(s.ended > 100);
+    CHECK(s.longest_gap[0] > TURN && s.longest_gap[0] < SLICE);
 }
 
 int main(void)
 {
     RUN(a_hundred_thousand_requests);
     RUN(models_share_within_five_percent);
+    RUN(a_long_prompt_of_another_model);
     return check_done();
 }
