@@ -143,6 +143,7 @@ struct hearth_model_status {
     int n_ctx, running;
     double load_s;     /* how long the load took; progress while loading */
     double progress;   /* 0..1 */
+    double busy_s;     /* machine time that it has had since its load */
     int64_t last_used; /* unix seconds */
     bool chat;         /* has a chat template */
     bool waiting;      /* loading: waits for memory */

@@ -5,7 +5,7 @@
 
 extern const struct opt run_opts[], up_opts[], pull_opts[], list_opts[], show_opts[], rm_opts[], ps_opts[], load_opts[],
     unload_opts[], fit_opts[], doctor_opts[], bench_sweep_opts[], bench_kernels_opts[], bench_roof_opts[],
-    bench_start_opts[], tokenize_opts[], logits_opts[];
+    bench_start_opts[], bench_mix_opts[], tokenize_opts[], logits_opts[];
 
 int cmd_run(const struct command *c, int argc, char **argv);
 int cmd_up(const struct command *c, int argc, char **argv);
@@ -21,6 +21,7 @@ int cmd_doctor(const struct command *c, int argc, char **argv);
 int cmd_bench_sweep(const struct command *c, int argc, char **argv);
 int cmd_bench_kernels(const struct command *c, int argc, char **argv);
 int cmd_bench_roof(const struct command *c, int argc, char **argv);
+int cmd_bench_mix(const struct command *c, int argc, char **argv);
 int cmd_bench_start(const struct command *c, int argc, char **argv);
 int cmd_tokenize(const struct command *c, int argc, char **argv);
 int cmd_logits(const struct command *c, int argc, char **argv);

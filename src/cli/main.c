@@ -1,4 +1,5 @@
 /* main: the table of commands, and the way to the right row. Nothing heavy happens before a command is chosen. */
+#include "cli/bench_mix.h"
 #include "cli/commands.h"
 #include "cli/opt.h"
 #include "hearth.h"
@@ -61,6 +62,12 @@ static const struct command commands[] = {
      bench_kernels_opts, 0, -1, cmd_bench_kernels, false},
     {"bench roof", "what this machine can do at best: memory bandwidth, int8 and f32 arithmetic", "",
      "  hearth bench roof\n", bench_roof_opts, 0, 0, cmd_bench_roof, false},
+    {"bench mix", "several models at once: waits, fairness, throughput against one after the other", "MODEL...",
+     "  hearth bench mix smollm2:135m qwen2.5-coder:0.5b\n"
+     "  hearth bench mix smollm2:135m qwen2.5-coder:0.5b --chats 4 --answers 8 --intruder 8192 --json\n"
+     "  hearth bench mix smollm2:135m gemma3:270m qwen2.5-coder:0.5b qwen2.5-coder:1.5b --ceiling 3G --intruder 0\n"
+     "  hearth bench mix smollm2:135m gemma3:270m qwen2.5-coder:0.5b --ceiling 900M      models come and go\n",
+     bench_mix_opts, 1, MIX_MODELS, cmd_bench_mix, false},
     {"bench start", "how long things take to begin: version, health, ready, first token, cancel", "MODEL",
      "  hearth bench start smollm2:135m\n", bench_start_opts, 1, 1, cmd_bench_start, false},
     {"tokenize", "the tokens of a text", "MODEL TEXT...",

@@ -88,7 +88,6 @@ static bool run(struct request *r, int n, bool logits)
     double begin = clock_s();
     int rc = backend_run(g->backend, d->plan, &b, d->logits, NULL);
     double took = clock_s() - begin;
-    r->model->vtime += took;
     if (rc < 0)
         return false;
     if (n == 1)

@@ -158,16 +158,6 @@ void engine_end(struct request *r, enum event_type type, enum finish finish, con
     request_release(r, type, finish, err);
 }
 
-static double least_vtime(const struct engine *g)
-{
-    double least = 0;
-    for (size_t i = 0; i < g->n_active; i++)
-        if (i == 0 || g->active[i]->vtime < least)
-            least = g->active[i]->vtime;
-    return least;
-}
-
-/* A model with work joins the round at the time of the one that had least: idling earns no credit. */
 static int activate(struct engine *g, struct engine_model *m)
 {
     if (m->active)
@@ -180,9 +170,7 @@ static int activate(struct engine *g, struct engine_model *m)
     if (!s)
         return ERR_NOMEM;
     g->active_sched = s;
-    double least = least_vtime(g);
-    if (m->vtime < least)
-        m->vtime = least;
+    m->vtime = sched_join(m->vtime, g->vnow);
     m->active = true;
     engine_model_ref(m);
     g->active[g->n_active++] = m;
@@ -287,13 +275,26 @@ static void lift(struct engine *g, int priority, double vtime)
             g->active[i]->vtime = vtime;
 }
 
+/* All that was done for m counts as its time: choosing tokens and guessing ahead as well as the step itself. */
+static void charge(struct engine *g, struct engine_model *m, double seconds)
+{
+    m->vtime += seconds;
+    pthread_mutex_lock(&g->lock);
+    m->busy_s += seconds;
+    g->stats.busy_s_total += seconds;
+    pthread_mutex_unlock(&g->lock);
+}
+
 /* A turn of one model; false when none could run for want of memory. */
 static bool run_one(struct engine *g)
 {
     for (size_t i = 0; i < g->n_active; i++)
         g->active_sched[i] = (struct sched_model){g->active[i]->vtime, most_urgent(g->active[i]), true};
     for (int at; (at = sched_pick_model(g->active_sched, g->n_active)) >= 0;) {
+        double begin = clock_s();
+        g->vnow = sched_join(g->vnow, g->active[at]->vtime);
         if (step_model(g, g->active[at])) {
+            charge(g, g->active[at], clock_s() - begin);
             lift(g, g->active_sched[at].priority, g->active[at]->vtime);
             return true;
         }
@@ -328,13 +329,7 @@ void *engine_main(void *arg)
     while (!stop) {
         take_in(g, wait_for_work(g, stuck, &stop));
         reap(g, stop);
-        double begin = clock_s();
         stuck = g->n_active && !run_one(g);
-        if (g->n_active) {
-            pthread_mutex_lock(&g->lock);
-            g->stats.busy_s_total += clock_s() - begin;
-            pthread_mutex_unlock(&g->lock);
-        }
         reap(g, false);
     }
     return NULL;

@@ -80,7 +80,8 @@ const struct model_file *engine_model_file(
     const struct engine_model *m); /* metadata (tokeniser, template); lives with m */
 size_t engine_model_bytes(
     const struct engine_model *m); /* reserved: weights + scratch + KV in use; not the prefix cache */
-int engine_model_running(const struct engine_model *m); /* requests running or waiting */
+int engine_model_running(const struct engine_model *m);   /* requests running or waiting */
+double engine_model_busy_s(const struct engine_model *m); /* machine time that it has had since its load */
 /* Positions (prompt and answer) that one request could hold now if all others gave their KV back; at most n_ctx. */
 int engine_model_room(const struct engine_model *m);
 /* Gives KV blocks that no sequence uses, at least `bytes` of them if there are, back to the ledger, the prefix cache's least valuable

@@ -368,6 +368,14 @@ int engine_model_running(const struct engine_model *m)
     return atomic_load(&((struct engine_model *)m)->running);
 }
 
+double engine_model_busy_s(const struct engine_model *m)
+{
+    pthread_mutex_lock(&m->engine->lock);
+    double s = m->busy_s;
+    pthread_mutex_unlock(&m->engine->lock);
+    return s;
+}
+
 int engine_model_room(const struct engine_model *m)
 {
     struct engine *g = m->engine;

@@ -128,6 +128,11 @@ int sched_pick_model(const struct sched_model *m, size_t n)
     return best;
 }
 
+double sched_join(double vtime, double now)
+{
+    return vtime > now ? vtime : now;
+}
+
 int sched_chunk(int chunk, double s_per_tok, double slice_s)
 {
     double fit = s_per_tok > 0 ? slice_s / s_per_tok : SCHED_FIRST;
@@ -143,22 +148,31 @@ static size_t key_place(uint64_t key)
     return (size_t)((key * 0x9e3779b97f4a7c15u) >> 32) % SCHED_KEYS;
 }
 
+/* What the key that had least has had, of those that have something to do, but for the one at `but`. */
+static uint64_t key_least(const struct sched_keys *k, size_t but)
+{
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < SCHED_KEYS; i++)
+        if (i != but && k->live[i] > 0 && k->served[i] < least)
+            least = k->served[i];
+    return least == UINT64_MAX ? k->last : least;
+}
+
 void sched_key_enter(struct sched_keys *k, uint64_t key)
 {
     size_t at = key_place(key);
     if (k->live[at]++ > 0)
         return;
-    uint64_t least = UINT64_MAX;
-    for (size_t i = 0; i < SCHED_KEYS; i++)
-        if (i != at && k->live[i] > 0 && k->served[i] < least)
-            least = k->served[i];
-    if (least != UINT64_MAX && k->served[at] < least)
+    uint64_t least = key_least(k, at);
+    if (k->served[at] < least)
         k->served[at] = least;
 }
 
 void sched_key_leave(struct sched_keys *k, uint64_t key)
 {
-    k->live[key_place(key)]--;
+    size_t at = key_place(key);
+    if (--k->live[at] == 0 && k->served[at] > k->last)
+        k->last = k->served[at];
 }
 
 void sched_key_serve(struct sched_keys *k, uint64_t key, int n_tok)

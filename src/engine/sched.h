@@ -56,6 +56,9 @@ struct sched_model {
 /* Among the runnable models with the most urgent work the one that has had least: equal shares whatever a step costs;
  * among equals the last. -1: none. */
 int sched_pick_model(const struct sched_model *m, size_t n);
+/* The vtime at which a model that gets work joins the others, `now` being the vtime at which the last step was given: idling earns no
+ * credit, and what it had while it was alone is no debt. */
+double sched_join(double vtime, double now);
 
 /* Tokens of prompt for one step: what fits into `slice_s` at the measured speed, in whole tiles of SCHED_TILE, at least one, at most
  * `chunk`; SCHED_FIRST where nothing is measured yet. */
@@ -67,8 +70,10 @@ enum { SCHED_KEYS = 256 };
 struct sched_keys {
     uint64_t served[SCHED_KEYS]; /* tokens */
     int live[SCHED_KEYS];        /* requests that wait or run */
+    uint64_t last;               /* served of the last key that had something to do, when all had ended */
 };
-/* A request of the key comes: a key that had nothing to do earns no credit for it. And it goes. And it was given tokens. */
+/* A request of the key comes: a key that had nothing to do earns no credit for it, and what one had while it was alone is no debt. And
+ * it goes. And it was given tokens. */
 void sched_key_enter(struct sched_keys *k, uint64_t key);
 void sched_key_leave(struct sched_keys *k, uint64_t key);
 void sched_key_serve(struct sched_keys *k, uint64_t key, int n_tok);

@@ -43,12 +43,13 @@ struct engine_model {
     uint64_t serial;            /* of its load */
     struct kv_hash fingerprint; /* begins every chain of its blocks */
     bool dying;                 /* being freed, under engine.lock */
+    double busy_s;              /* machine time it has had, under engine.lock */
 
     /* engine thread */
     struct request **live;   /* requests in any state but released */
     struct sched_seq *sched; /* [n_live] filled before each step */
     size_t n_live, cap_live, cap_sched;
-    double vtime, s_per_tok; /* machine time had; measured prompt seconds per token, 0 unknown */
+    double vtime, s_per_tok; /* machine time had, on the scale of all; measured prompt seconds per token, 0 unknown */
     struct spec_cost spec_cost;
     struct sched_keys keys;
     double draft_s; /* as somebody's draft: seconds for a token, running mean; 0 unknown */
@@ -146,6 +147,7 @@ struct engine {
     size_t n_active, cap_active, cap_active_sched;
     uint64_t n_step;
     double turn_s; /* clock_s when the running step began or went on */
+    double vnow;   /* vtime at which the last turn was given */
     int max_tok;
 };
 

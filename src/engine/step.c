@@ -547,7 +547,6 @@ static int run(struct engine *g, struct engine_model *m, struct err *e)
     g->turn_s = clock_s();
     int rc = backend_run(g->backend, m->plan, &b, m->logits, e);
     double run_s = clock_s() - g->turn_s;
-    m->vtime += run_s;
     m->step_s += run_s;
     m->resting = rc == BACKEND_PAUSED;
     return rc;

@@ -350,6 +350,7 @@ static void describe(const struct hearth_model *m, struct hearth_model_status *s
     s->bytes = bytes_of(m);
     s->n_ctx = info->n_ctx;
     s->running = engine_model_running(m->em);
+    s->busy_s = engine_model_busy_s(m->em);
     s->chat = m->tmpl != NULL;
 }
 

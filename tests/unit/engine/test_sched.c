@@ -93,6 +93,22 @@ static void least_time_goes_next(void)
     CHECK_INT(sched_pick_model(m, 3), -1);
 }
 
+static void alone_is_no_debt(void)
+{
+    static struct sched_keys k;
+    CHECK(sched_join(3, 5) == 5 && sched_join(5, 3) == 5);
+    sched_key_enter(&k, 1);
+    sched_key_serve(&k, 1, 1000000);
+    sched_key_leave(&k, 1);
+    sched_key_enter(&k, 2); /* comes first, and not for a million tokens */
+    sched_key_enter(&k, 1);
+    CHECK(sched_key_share(&k, 1) == sched_key_share(&k, 2));
+    sched_key_serve(&k, 2, 100);
+    sched_key_leave(&k, 1);
+    sched_key_enter(&k, 1); /* idling is no credit either */
+    CHECK(sched_key_share(&k, 1) == sched_key_share(&k, 2));
+}
+
 static void chunk_fits_the_slice(void)
 {
     CHECK_INT(sched_chunk(256, 0.0001, 0.1), 256);
@@ -160,6 +176,7 @@ int main(void)
     RUN(oldest_is_admitted_without_memory);
     RUN(priority_before_age);
     RUN(least_time_goes_next);
+    RUN(alone_is_no_debt);
     RUN(chunk_fits_the_slice);
     RUN(nobody_starves);
     return check_done();
