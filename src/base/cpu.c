@@ -202,14 +202,17 @@ int cpu_count(void)
     return n < 1 ? 1 : n;
 }
 
-/* Intel's prefetchers start anew at every 4 KiB of a stream and do not run while the core computes; AMD's do (docs/perf-log.md). */
+/* Prefetchers start anew at every 4 KiB of a stream and stop while the core computes; Zen 4's do better alone (docs/perf-log.md). */
 size_t cpu_stream_ahead(void)
 {
 #if defined(__x86_64__)
     unsigned a, b, c, d;
-    if (__get_cpuid(0, &a, &b, &c, &d) && b == signature_INTEL_ebx && d == signature_INTEL_edx &&
-        c == signature_INTEL_ecx)
+    if (!__get_cpuid(0, &a, &b, &c, &d))
+        return 0;
+    if (b == signature_INTEL_ebx && d == signature_INTEL_edx && c == signature_INTEL_ecx)
         return 2048;
+    if (b == signature_AMD_ebx && d == signature_AMD_edx && c == signature_AMD_ecx)
+        return cpu_features() & CPU_AVX512 ? 0 : 1536;
 #endif
     return 0;
 }
