@@ -19,10 +19,11 @@ void pump_add(struct gen *g)
     pthread_mutex_unlock(&u->mu);
 }
 
-static void enqueue(struct pump *u, struct gen *g) /* under u->mu */
+/* Under u->mu; whether the pump must be woken. */
+static bool enqueue(struct pump *u, struct gen *g)
 {
     if (g->queued)
-        return;
+        return false;
     g->queued = true;
     g->next_ready = NULL;
     if (u->tail)
@@ -30,15 +31,18 @@ static void enqueue(struct pump *u, struct gen *g) /* under u->mu */
     else
         u->ready = g;
     u->tail = g;
-    pthread_cond_signal(&u->wake);
+    return true;
 }
 
 void pump_wake(struct gen *g)
 {
     struct pump *u = &g->a->pump;
     pthread_mutex_lock(&u->mu);
-    enqueue(u, g);
+    bool news = enqueue(u, g);
     pthread_mutex_unlock(&u->mu);
+    if (news)
+        pthread_cond_signal(
+            &u->wake); /* without the lock, which the pump takes first; who calls here is waited for by gen_free */
 }
 
 /* In one step: the pump may already run g for another reason, see the new phase and free g; it needs the lock for that. */
@@ -47,7 +51,8 @@ void pump_phase(struct gen *g, enum gen_phase phase)
     struct pump *u = &g->a->pump;
     pthread_mutex_lock(&u->mu);
     atomic_store(&g->phase, phase);
-    enqueue(u, g);
+    if (enqueue(u, g))
+        pthread_cond_signal(&u->wake);
     pthread_mutex_unlock(&u->mu);
 }
 

@@ -1,10 +1,12 @@
-/* pool: workers, the barrier they meet at, and how they sleep.
+/* pool: workers, the barrier they meet at, and how they wait.
  *
- * A run is published by a new number in `run` (the futex word). Workers spin on it for some microseconds, then sleep in the
- * kernel; the caller wakes them only if one said that it sleeps. `asleep` and `run` are written and read in opposite order on
- * the two sides with sequential consistency, so either the caller sees the sleeper or the sleeper sees the new run. The end
- * of a run is the same barrier as inside a run. When there are more workers than cores nobody spins: yielding at once lets the
- * one who is missing arrive.
+ * Whoever waits, waits for a 32-bit word to change: the number of the next run, the phase of the barrier, the finished pieces of
+ * a stage. It spins for some tens of microseconds, then sleeps in the kernel with the word as futex: cores may be shared and
+ * processor time rationed, so nobody burns what the one who is waited for could use. Whoever changes the word wakes only if
+ * somebody said that he sleeps: `asleep` and the word are written and read in opposite order on the two sides with sequential
+ * consistency, so either the changer sees the sleeper or the kernel sees the new word. With more workers than cores nobody spins.
+ *
+ * The end of a run is the same barrier as inside a run.
  *
  * A shared run (pool_share) has the lowest bit of `run` set. A worker enters it by adding one to `inside` and then looking whether
  * the run is still `open`; the caller closes it and then waits for `inside` to fall to zero. Both sides write before they read,
@@ -14,7 +16,6 @@
 #include "base/mem.h"
 #include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,7 +23,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { POOL_MAX = 1024, POOL_SPIN = 4000 };
+enum { POOL_MAX = 1024, POOL_SPIN = 2000 };
 
 struct pool_worker {
     struct pool *pool;
@@ -42,7 +43,7 @@ struct pool {
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_uint phase;
     _Alignas(64) atomic_uint open; /* number of the shared run that may be entered, 0 none */
-    atomic_int inside;
+    atomic_uint inside;
 };
 
 enum { RUN_SHARED = 1, RUN_STEP = 2 };
@@ -56,13 +57,27 @@ static inline void pool_pause(void)
 #endif
 }
 
-/* One turn of waiting for others: spin first, then let somebody else have the core. */
-static inline void pool_relax(const struct pool *p, int turn)
+/* After a sequentially consistent change of `word`. */
+static void pool_tell(struct pool *p, atomic_uint *word)
 {
-    if (turn < p->spin)
-        pool_pause();
-    else
-        sched_yield();
+    if (atomic_load(&p->asleep) > 0)
+        syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, POOL_MAX, NULL, NULL, 0);
+}
+
+/* Waits until *word is not `seen`; returns what it is. */
+static unsigned pool_await(struct pool *p, atomic_uint *word, unsigned seen)
+{
+    unsigned now;
+    for (int i = 0; (now = atomic_load_explicit(word, memory_order_acquire)) == seen; i++) {
+        if (i < p->spin) {
+            pool_pause();
+            continue;
+        }
+        atomic_fetch_add(&p->asleep, 1);
+        syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+        atomic_fetch_sub(&p->asleep, 1);
+    }
+    return now;
 }
 
 void pool_barrier(struct pool *p)
@@ -72,34 +87,17 @@ void pool_barrier(struct pool *p)
     unsigned phase = atomic_load_explicit(&p->phase, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel) == p->n - 1) {
         atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&p->phase, phase + 1, memory_order_release);
+        atomic_store(&p->phase, phase + 1);
+        pool_tell(p, &p->phase);
         return;
     }
-    for (int i = 0; atomic_load_explicit(&p->phase, memory_order_acquire) == phase; i++)
-        pool_relax(p, i);
-}
-
-/* Returns the number of the next run after `seen`. */
-static unsigned pool_wait_run(struct pool *p, unsigned seen)
-{
-    unsigned now;
-    for (int i = 0; i < p->spin; i++) {
-        if ((now = atomic_load_explicit(&p->run, memory_order_acquire)) != seen)
-            return now;
-        pool_pause();
-    }
-    atomic_fetch_add(&p->asleep, 1);
-    while ((now = atomic_load(&p->run)) == seen)
-        syscall(SYS_futex, &p->run, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
-    atomic_fetch_sub(&p->asleep, 1);
-    return now;
+    pool_await(p, &p->phase, phase);
 }
 
 static void pool_publish(struct pool *p, unsigned run)
 {
     atomic_store(&p->run, run);
-    if (atomic_load(&p->asleep) > 0)
-        syscall(SYS_futex, &p->run, FUTEX_WAKE_PRIVATE, POOL_MAX, NULL, NULL, 0);
+    pool_tell(p, &p->run);
 }
 
 static void *pool_main(void *arg)
@@ -108,12 +106,13 @@ static void *pool_main(void *arg)
     struct pool *p = w->pool;
     unsigned seen = 0;
     for (;;) {
-        seen = pool_wait_run(p, seen);
+        seen = pool_await(p, &p->run, seen);
         if (seen & RUN_SHARED) {
             atomic_fetch_add(&p->inside, 1);
             if (atomic_load(&p->open) == seen)
                 p->fn(p->arg, w->index, p->n);
             atomic_fetch_sub(&p->inside, 1);
+            pool_tell(p, &p->inside);
             continue;
         }
         if (p->stop)
@@ -154,8 +153,8 @@ void pool_share(struct pool *p, pool_fn fn, void *arg)
     pool_publish(p, run);
     fn(arg, 0, p->n);
     atomic_store(&p->open, 0);
-    for (int i = 0; atomic_load(&p->inside) != 0; i++)
-        pool_relax(p, i);
+    for (unsigned inside; (inside = atomic_load(&p->inside)) != 0;)
+        pool_await(p, &p->inside, inside);
 }
 
 /* Workers leave every signal to the threads that expect them. */
@@ -239,8 +238,10 @@ int pool_take(struct pool_work *w, size_t n, size_t chunk, size_t *begin, size_t
 
 void pool_wait(struct pool *p, struct pool_work *w, size_t n, size_t count)
 {
-    if (count)
-        atomic_fetch_add_explicit(&w->done, count, memory_order_acq_rel);
-    for (int i = 0; atomic_load_explicit(&w->done, memory_order_acquire) < n; i++)
-        pool_relax(p, i);
+    if (count) {
+        atomic_fetch_add(&w->done, (unsigned)count);
+        pool_tell(p, &w->done);
+    }
+    for (unsigned done; (done = atomic_load_explicit(&w->done, memory_order_acquire)) < n;)
+        pool_await(p, &w->done, done);
 }

@@ -1,8 +1,8 @@
 /* pool: the worker threads. One pool per process, owned by the backend; the thread that calls pool_run is worker 0.
  *
- * Within one run the workers meet at barriers and take work from shared counters; between runs they spin shortly, then sleep
- * in the kernel, so an idle server uses no CPU. No lock, no allocation and no system call inside a run as long as the
- * workers keep up (a waiting worker yields after a bounded spin: cores may be shared). */
+ * Within one run the workers meet at barriers and take work from shared counters. Who waits spins shortly, then sleeps in the kernel: an
+ * idle server uses no CPU, and where cores are shared or rationed waiting costs nothing. No lock, no allocation and no system call
+ * inside a run as long as the workers keep up. */
 #ifndef HEARTH_BASE_POOL_H
 #define HEARTH_BASE_POOL_H
 #include "base/err.h"
@@ -25,7 +25,7 @@ void pool_share(struct pool *p, pool_fn fn, void *arg);
 /* Shared work counter: items [0, n) are handed out in chunks; which worker gets which never matters for results. */
 struct pool_work {
     _Alignas(64) atomic_size_t next;
-    atomic_size_t done;
+    atomic_uint done; /* items, fewer than 2^32 */
 };
 /* Next chunk [*begin, *end) of n items, `chunk` at a time; 0 when none is left. */
 int pool_take(struct pool_work *w, size_t n, size_t chunk, size_t *begin, size_t *end);

@@ -20,6 +20,7 @@ void request_unref(struct request *r)
     mem_free(r->bias);
     pthread_cond_destroy(&r->cond);
     pthread_mutex_destroy(&r->lock);
+    pthread_mutex_destroy(&r->telling);
     mem_free(r);
     engine_model_unref(m);
 }
@@ -150,6 +151,7 @@ static int request_new(const struct request_args *a, struct request **out, struc
     r->key = a->key;
     /* the last token is never run, so it needs no place in the cache */
     r->worst_bytes = kv_bytes(a->model->graph, (int64_t)r->n_prompt + r->max_tokens - 1, a->model->engine->max_tok);
+    pthread_mutex_init(&r->telling, NULL);
     pthread_mutex_init(&r->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -305,8 +307,10 @@ void request_free(struct request *r)
 {
     if (!r)
         return;
+    pthread_mutex_lock(&r->telling);
+    r->notify = NULL; /* none comes after this */
+    pthread_mutex_unlock(&r->telling);
     pthread_mutex_lock(&r->lock);
-    r->notify = NULL; /* notify runs under the lock: none comes after this */
     bool ended = r->ended;
     pthread_mutex_unlock(&r->lock);
     if (!ended)
@@ -314,11 +318,13 @@ void request_free(struct request *r)
     request_unref(r);
 }
 
-static void wake_reader(struct request *r) /* under r->lock */
+static void wake_reader(struct request *r)
 {
     pthread_cond_broadcast(&r->cond);
+    pthread_mutex_lock(&r->telling);
     if (r->notify)
         r->notify(r->notify_arg);
+    pthread_mutex_unlock(&r->telling);
 }
 
 void request_push_token(struct request *r, bool eog)
@@ -326,8 +332,8 @@ void request_push_token(struct request *r, bool eog)
     pthread_mutex_lock(&r->lock);
     r->n_pushed++;
     r->last_is_eog = eog;
-    wake_reader(r);
     pthread_mutex_unlock(&r->lock);
+    wake_reader(r);
 }
 
 static struct request_stats final_stats(const struct request *r)
@@ -384,7 +390,7 @@ void request_release(struct request *r, enum event_type type, enum finish finish
     if (err)
         r->err = *err;
     r->stats = final_stats(r);
-    wake_reader(r);
     pthread_mutex_unlock(&r->lock);
+    wake_reader(r);
     request_unref(r);
 }

@@ -109,10 +109,11 @@ struct request {
     int step_tok, step_row; /* tokens of it in the running step, guesses included; its first row of logits, -1 none */
     int logits_sent;        /* positions whose logits were shown: a recomputation shows none twice */
 
-    pthread_mutex_t lock; /* what follows */
-    pthread_cond_t cond;
+    pthread_mutex_t telling; /* notify, and that it runs: not `lock`, which who is told takes at once */
     void (*notify)(void *arg);
     void *notify_arg;
+    pthread_mutex_t lock; /* what follows */
+    pthread_cond_t cond;
     int n_pushed, n_popped; /* token events */
     bool last_is_eog, ended, end_taken;
     enum event_type end_type;

@@ -54,8 +54,8 @@ static void on_event(void *arg) /* engine thread */
     struct hearth_gen *g = arg;
     pthread_mutex_lock(&g->lock);
     g->news++;
-    pthread_cond_broadcast(&g->cond);
     pthread_mutex_unlock(&g->lock);
+    pthread_cond_broadcast(&g->cond); /* who wakes finds the lock free */
     if (g->notify)
         g->notify(g->notify_arg);
 }

@@ -154,6 +154,30 @@ static void idle_sleeps(void)
     pool_free(j.pool);
 }
 
+static void late_worker(void *arg, int thread, int n)
+{
+    struct job *j = arg;
+    size_t begin, end, count = 0;
+    (void)n;
+    if (thread == 0)
+        nanosleep(&(struct timespec){0, 150000000}, NULL);
+    pool_barrier(j->pool);
+    for (; pool_take(&j->work[0], 2, 1, &begin, &end); count++)
+        nanosleep(&(struct timespec){0, begin ? 150000000 : 1}, NULL);
+    pool_wait(j->pool, &j->work[0], 2, count);
+}
+
+/* Whoever waits long, at a barrier or for a piece, leaves the processor to others. */
+static void waiting_sleeps(void)
+{
+    struct job j = {0};
+    CHECK_INT(pool_new(&j.pool, 2, NULL), 0);
+    double before = cpu_seconds();
+    pool_run(j.pool, late_worker, &j);
+    CHECK(cpu_seconds() - before < 0.1); /* of 0.3 */
+    pool_free(j.pool);
+}
+
 static void take_edges(void)
 {
     struct pool_work w = {0};
@@ -204,6 +228,7 @@ int main(void)
     RUN(three_threads);
     RUN(more_than_cores);
     RUN(idle_sleeps);
+    RUN(waiting_sleeps);
     RUN(take_edges);
     RUN(refusals);
     RUN(clock_goes_on);

@@ -537,6 +537,34 @@ static void idle_engine_sleeps(void)
     rig_close(&rig);
 }
 
+/* Allocations from asking for n tokens to the end. */
+static long allocations_of(struct rig *rig, int n)
+{
+    mem_fail_after(-1); /* counts from here */
+    struct request *r = go(rig, args_of(rig, NULL, 0, n), 1, 5);
+    struct event end = end_of(r);
+    CHECK_INT(end.stats.n_output, n);
+    request_free(r);
+    return mem_count();
+}
+
+static void tokens_take_no_allocation(void)
+{
+    struct engine_opts o = basic;
+    struct rig rig;
+    o.n_threads = 2;
+    o.spec_max = -1; /* guesses make room for their rows of logits once, when the first come */
+    if (rig_open(&rig, path_a, o, (size_t)1 << 30) < 0) {
+        CHECK(0);
+        return;
+    }
+    allocations_of(&rig, 20);
+    long few = allocations_of(&rig, 20), twice = allocations_of(&rig, 40);
+    CHECK(few > 0);
+    CHECK_INT(twice, few); /* one block of the cache holds both */
+    rig_close(&rig);
+}
+
 struct stress {
     struct rig *rig;
     uint64_t number;
@@ -631,6 +659,7 @@ int main(int argc, char **argv)
     RUN(failed_allocations);
     RUN(two_models_share);
     RUN(idle_engine_sleeps);
+    RUN(tokens_take_no_allocation);
     RUN(stress);
     return check_done();
 }
