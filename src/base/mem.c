@@ -111,10 +111,15 @@ void mem_free(void *p)
     free(p);
 }
 
+size_t mem_page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
 /* Bytes the kernel really maps for `size`; 0 on overflow. */
 static size_t mem_round(size_t size)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t page = mem_page_size();
     if (size > PTRDIFF_MAX - 2 * (size_t)MEM_HUGE)
         return 0;
     return (size + page - 1) / page * page + (size ? 0 : page);

@@ -18,7 +18,8 @@ void mem_free(void *p);
 
 /* Whole pages, zeroed, 64-byte aligned or better; huge pages are advised from 4 MiB on. Used by ledger/ only. */
 void *mem_pages(size_t size);
-void mem_pages_free(void *p, size_t size);
+void mem_pages_free(void *p, size_t size); /* all of it, or any whole pages of it */
+size_t mem_page_size(void);
 size_t mem_pages_live(void); /* the sum of the sizes that are out, for tests */
 
 /* Test hook, process-wide: the nth allocation from now (0 = the next) and all later ones return NULL; -1 turns it off. */

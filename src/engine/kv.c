@@ -48,7 +48,8 @@ void kv_store_done(struct kv_store *s)
 
 size_t kv_alloc_bytes(size_t block_bytes)
 {
-    return block_bytes ? ((block_bytes + 63) & ~(size_t)63) + ((sizeof(struct kv_page) + 63) & ~(size_t)63) : 0;
+    size_t unit = mem_page_size(); /* so that each goes back alone, however many were taken at once */
+    return block_bytes ? (block_bytes + 63 + sizeof(struct kv_page) + unit - 1) / unit * unit : 0;
 }
 
 int kv_pool_init(struct kv_pool *p, struct kv_store *s, const struct graph_kv_class *c, struct err *e)
@@ -258,39 +259,62 @@ void kv_pool_done(struct kv_pool *p)
 
 /* ---- blocks of a sequence (engine thread) ---- */
 
-int kv_take(struct kv_pool *p, uint8_t **out, struct err *e)
+/* Free blocks; when memory is short, those that the cache gives up, too: they may fit as they are. Returns how many. */
+static int take_known(struct kv_pool *p, uint8_t **block, int n)
 {
     struct kv_store *s = p->store;
     struct kv_shape *shape = p->shape;
+    int have = 0;
     pthread_mutex_lock(&s->lock);
-    struct kv_page *page = free_pop(s, shape);
-    if (!page && ledger_free_bytes(s->ledger) < shape->bytes && evict(s))
-        page = free_pop(s, shape); /* the one that went may fit as it is */
-    if (page)
+    for (; have < n; have++) {
+        struct kv_page *page = free_pop(s, shape);
+        if (!page && ledger_free_bytes(s->ledger) < (size_t)(n - have) * shape->bytes && evict(s))
+            page = free_pop(s, shape);
+        if (!page)
+            break;
         ledger_move(s->own_free, p->own_used, shape->bytes);
-    pthread_mutex_unlock(&s->lock);
-    if (!page) {
-        void *fresh;
-        int rc = ledger_alloc(p->own_used, shape->bytes, &fresh, e);
-        if (rc < 0)
-            return rc;
-        page = kv_page_of(p, fresh);
+        block[have] = kv_block_of(shape, page);
     }
+    pthread_mutex_unlock(&s->lock);
+    return have;
+}
+
+int kv_take(struct kv_pool *p, uint8_t **block, int n, struct err *e)
+{
+    struct kv_store *s = p->store;
+    size_t bytes = p->shape->bytes;
+    int known = take_known(p, block, n);
+    void *fresh = NULL;
+    int rc = known < n ? ledger_alloc(p->own_used, (size_t)(n - known) * bytes, &fresh, e) : 0;
+    if (rc < 0) {
+        pthread_mutex_lock(&s->lock);
+        while (known-- > 0)
+            free_push(s, kv_page_of(p, block[known]), p->own_used);
+        pthread_mutex_unlock(&s->lock);
+        return rc;
+    }
+    for (int i = known; i < n; i++)
+        block[i] = (uint8_t *)fresh + (size_t)(i - known) * bytes;
+    return 0;
+}
+
+void kv_begin(struct kv_pool *p, uint8_t *block)
+{
+    struct kv_page *page = kv_page_of(p, block);
     page->prev = page->next = page->chain = NULL;
     page->pool = p;
-    page->shape = shape;
+    page->shape = p->shape;
     page->refs = 1;
     page->n_tok = 0;
-    *out = kv_block_of(shape, page);
-    return 0;
 }
 
 int kv_grow(struct kv_pool *p, struct kv_seq *s, struct err *e)
 {
     uint8_t *block;
-    int rc = kv_take(p, &block, e);
+    int rc = kv_take(p, &block, 1, e);
     if (rc < 0)
         return rc;
+    kv_begin(p, block);
     memset(block, 0, p->block_bytes);
     s->page[s->n_page++] = block;
     return 0;
@@ -303,9 +327,11 @@ int kv_own(struct kv_pool *p, struct kv_seq *s, int j, struct err *e)
     pthread_mutex_lock(&p->store->lock);
     bool mine = page->refs == 1 && !page->n_tok;
     pthread_mutex_unlock(&p->store->lock);
-    int rc = mine ? 0 : kv_take(p, &copy, e);
-    if (copy)
+    int rc = mine ? 0 : kv_take(p, &copy, 1, e);
+    if (copy) {
+        kv_begin(p, copy);
         memcpy(copy, *at, p->block_bytes);
+    }
     pthread_mutex_lock(&p->store->lock);
     if (copy) {
         kv_page_unref(page);

@@ -88,7 +88,10 @@ size_t kv_trim_free(struct kv_store *s); /* free blocks only */
 size_t kv_spare(struct kv_store *s);     /* bytes that kv_trim could give */
 void kv_stats(struct kv_store *s, struct kv_stats *out);
 
-int kv_take(struct kv_pool *p, uint8_t **block, struct err *e);  /* a block of one reference; it holds anything */
+/* Memory for n blocks, or none; it holds anything. Many at once lie side by side, on huge pages if these are to be had. None is
+ * touched, so that who fills them bears the page faults; kv_begin makes each a block of one reference before anybody else sees it. */
+int kv_take(struct kv_pool *p, uint8_t **block, int n, struct err *e);
+void kv_begin(struct kv_pool *p, uint8_t *block);
 int kv_grow(struct kv_pool *p, struct kv_seq *s, struct err *e); /* one block more, zeroed */
 /* Block j, if shared or indexed, is replaced by a copy that may be written. */
 int kv_own(struct kv_pool *p, struct kv_seq *s, int j, struct err *e);
@@ -109,7 +112,7 @@ static inline int kv_first(int window, int next)
 
 /* Bytes of a sequence of n_pos positions that is computed in steps of at most `chunk`, at its largest. */
 size_t kv_bytes(const struct graph *g, int64_t n_pos, int chunk);
-size_t kv_alloc_bytes(size_t block_bytes); /* of one block with its page; 0 for none */
+size_t kv_alloc_bytes(size_t block_bytes); /* of one block with its page: whole pages of memory; 0 for none */
 
 /* The page of a block, and the block of a page. */
 static inline struct kv_page *kv_page_of(const struct kv_pool *p, uint8_t *block)

@@ -10,6 +10,7 @@
 
 struct recall { /* one ledger_alloc, with its items behind it */
     struct kvdisk_job job;
+    uint8_t **block; /* of one class, as they were taken */
     size_t bytes;
 };
 
@@ -21,9 +22,13 @@ static bool others_wait(const struct request *r)
     return false;
 }
 
-static void give_block(struct kv_pool *p, uint8_t *block)
+/* The block was read, or n_tok is 0: in the first case it becomes the cache's. */
+static void give_block(struct kv_pool *p, struct kvdisk_item *it)
 {
-    struct kv_seq one = {.page = &block, .n_page = 1};
+    struct kv_seq one = {.page = &it->block, .n_page = 1};
+    kv_begin(p, it->block);
+    if (it->n_tok)
+        prefix_publish(p, &one, 0, it->key.parent, it->token, it->n_tok);
     kv_drop(p, &one);
 }
 
@@ -34,21 +39,32 @@ static void forget(struct request *r)
     ledger_dealloc(r->model->own_requests, c, c->bytes);
 }
 
+/* What was read becomes the cache's, the deepest first: a chain is eaten from its end. */
+static void end(struct request *r)
+{
+    struct kvdisk_job *j = &r->recall->job;
+    for (int i = j->n; i-- > 0;)
+        give_block(&r->model->kv[j->item[i].key.cls], &j->item[i]);
+    forget(r);
+}
+
 /* The blocks of a class that the first n_pos positions need and that are not here become items of the job. */
 static int add_class(struct recall *c, const struct prefix_query *q, int cls, int n_pos)
 {
     struct kv_pool *p = &q->pool[cls];
+    struct kvdisk_item *it = c->job.item + c->job.n;
+    int n = 0;
     for (int j = kv_first(p->window, n_pos); p->shape && j < kv_blocks(n_pos); j++) {
         int n_tok = n_pos - j * KV_BLOCK < KV_BLOCK ? n_pos - j * KV_BLOCK : KV_BLOCK;
-        if (prefix_has(q, cls, j, n_tok))
-            continue;
-        struct kvdisk_item *it = &c->job.item[c->job.n];
-        it->key = (struct kvdisk_key){q->hash[j], q->token + (size_t)j * KV_BLOCK, n_tok, cls, p->block_bytes};
-        int rc = kv_take(p, &it->block, NULL);
-        if (rc < 0)
-            return rc;
-        c->job.n++;
+        if (!prefix_has(q, cls, j, n_tok))
+            it[n++].key = (struct kvdisk_key){q->hash[j], q->token + (size_t)j * KV_BLOCK, n_tok, cls, p->block_bytes};
     }
+    int rc = n ? kv_take(p, c->block, n, NULL) : 0;
+    if (rc < 0)
+        return rc;
+    for (int i = 0; i < n; i++)
+        it[i].block = c->block[i];
+    c->job.n += n;
     return 0;
 }
 
@@ -62,14 +78,15 @@ static bool begin(struct request *r)
     int there = prefix_reach(&q);
     if (there < here + LEAST)
         return false;
-    size_t most = GRAPH_KV_CLASSES * (size_t)kv_blocks(there);
-    size_t bytes = sizeof(struct recall) + most * sizeof(struct kvdisk_item);
+    size_t most = (size_t)kv_blocks(there), items = GRAPH_KV_CLASSES * most * sizeof(struct kvdisk_item);
+    size_t bytes = sizeof(struct recall) + items + most * sizeof(uint8_t *);
     void *mem;
     if (ledger_alloc(m->own_requests, bytes, &mem, NULL) < 0)
         return false;
     struct recall *c = r->recall = mem;
     c->bytes = bytes;
     c->job.item = (struct kvdisk_item *)(void *)(c + 1);
+    c->block = (uint8_t **)(void *)((uint8_t *)(c + 1) + items);
     int rc = 0;
     for (int cls = 0; cls < GRAPH_KV_CLASSES && rc == 0; cls++)
         rc = add_class(c, &q, cls, there);
@@ -77,25 +94,8 @@ static bool begin(struct request *r)
         kvdisk_begin(m->engine->disk, &c->job);
         return true;
     }
-    for (int i = 0; i < c->job.n; i++) /* no memory for them: it will be computed, as memory comes */
-        give_block(&m->kv[c->job.item[i].key.cls], c->job.item[i].block);
-    forget(r);
+    end(r); /* no memory for all of them: it will be computed, as memory comes */
     return false;
-}
-
-/* What was read becomes the cache's. */
-static void end(struct request *r)
-{
-    struct kvdisk_job *j = &r->recall->job;
-    for (int i = 0; i < j->n; i++) {
-        struct kvdisk_item *it = &j->item[i];
-        struct kv_seq one = {.page = &it->block, .n_page = 1};
-        struct kv_pool *p = &r->model->kv[it->key.cls];
-        if (it->n_tok)
-            prefix_publish(p, &one, 0, it->key.parent, it->token, it->n_tok);
-        kv_drop(p, &one);
-    }
-    forget(r);
 }
 
 bool recall_waits(struct request *r)

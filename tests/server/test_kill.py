@@ -30,7 +30,7 @@ def answer(server, body):
 
 def both_ready(server):
     assert wait_for(lambda: sum(m["state"] == "ready" for m in server.status()["models"]) == 2), server.stderr()
-    return [m["name"] for m in server.status()["models"] if m["state"] == "ready"]
+    return sorted(m["name"] for m in server.status()["models"])
 
 
 def answers_without_cache(models):
@@ -111,8 +111,9 @@ def last_life(models, options, want):
     """Everybody is answered; (blocks read, blocks and ends of files that were bad)."""
     with Server(*models, **options) as s:
         names = both_ready(s)
-        said = [answer(s, question(i, names))[0] for i in range(QUESTIONS)]
-        assert said == want
+        for i in range(QUESTIONS):
+            said, cached = answer(s, question(i, names))
+            assert said == want[i], f"question {i}: {said!r} with {cached} tokens cached, alone {want[i]!r}"
         assert wait_for(s.idle)
         return s.metric("hearth_kv_disk_read_total"), s.metric("hearth_kv_disk_bad_total")
 
