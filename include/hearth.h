@@ -88,7 +88,7 @@ struct hearth_request {
     int logprobs; /* 0: none; k+1: logprobs with k alternatives (k 0..20) */
     bool ignore_eos;
     int keep_alive;            /* as hearth_model_keep, of the request's model */
-    int priority;              /* enum hearth_priority: who comes first when not all can run */
+    int priority;              /* enum hearth_priority: who comes first when not all can run; who may wait */
     double timeout_s;          /* from now; 0: none. Then it fails with ERR_TIMEOUT */
     uint64_t key;              /* whose request it is; 0: nobody's in particular */
     bool no_guess;             /* no speculation: the same tokens, one a step */

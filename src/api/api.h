@@ -31,7 +31,8 @@
  *
  * Extensions of OpenAI's requests, all optional: "keep_alive" (seconds or "5m", -1 for ever, 0 at once: how long the model stays after
  * this), "priority" ("interactive", "batch", "background"; or the header X-Hearth-Priority), "timeout" (seconds; then 504). A full
- * queue answers 429 with Retry-After before the body is read; a model that gets no memory in time 503 with Retry-After.
+ * queue answers 429 with Retry-After before the body is read; batch work is refused so when 3/4 of the places are taken, background
+ * work at half: the others are kept for what is more urgent. A model that gets no memory in time: 503 with Retry-After.
  *
  * Extension of OpenAI's replies: the final reply (streams: the usage chunk, or the last chunk without include_usage) carries
  *   "timings": {"queue_ms", "prompt_n", "prompt_ms", "cached_n", "predicted_n", "predicted_ms", "predicted_per_second"}

@@ -20,12 +20,12 @@ struct request;      /* opaque handle of a running request */
 
 struct engine_opts {
     struct ledger *ledger;
-    int n_threads;            /* 0: all usable cores */
-    unsigned cpu_mask;        /* ~0u: all */
-    int prefill_chunk;        /* tokens per step at most; 0: 256 */
-    int max_batch;            /* sequences per step; 0: 64 */
-    int max_queue;            /* waiting requests; 0: 512; beyond: ERR_BUSY */
-    int64_t max_queue_tokens; /* their prompt tokens; 0: 262144; one request alone is always taken */
+    int n_threads;     /* 0: all usable cores */
+    unsigned cpu_mask; /* ~0u: all */
+    int prefill_chunk; /* tokens per step at most; 0: 256 */
+    int max_batch;     /* sequences per step; 0: 64 */
+    int max_queue; /* waiting requests; 0: 512; beyond: ERR_BUSY. Batch work fills 3/4 of it at most, background half */
+    int64_t max_queue_tokens; /* their prompt tokens, likewise; 0: 262144; one request alone is always taken */
     double turn_s;            /* after which a step rests if others wait for the machine; 0: 0.025 */
     int spec_max;             /* guessed tokens per step of a lone sequence (spec.h); 0: as many as pay; -1: none */
     bool no_prefix_cache;

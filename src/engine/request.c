@@ -169,15 +169,25 @@ static int request_new(const struct request_args *a, struct request **out, struc
     return 0;
 }
 
+/* Of `all` places those that requests of a priority may fill: the others stay free for more urgent ones. */
+static int64_t places(int64_t all, int priority)
+{
+    int64_t n = all * (4 - priority) / 4;
+    return n > 1 ? n : 1;
+}
+
 static int refuse_full(const struct engine *g, const struct request *r, struct err *e)
 {
     int waiting = atomic_load(&((struct engine *)g)->n_waiting);
     long long tok = atomic_load(&((struct engine *)g)->waiting_tok);
-    if (waiting >= g->opts.max_queue)
-        return err_set(e, ERR_BUSY, "%d requests are waiting, the queue holds no more", waiting);
-    if (waiting && tok + r->n_prompt > g->opts.max_queue_tokens)
-        return err_set(e, ERR_BUSY, "prompts of %lld tokens are waiting, %d more are beyond the queue's limit of %lld",
-                       tok, r->n_prompt, (long long)g->opts.max_queue_tokens);
+    const char *whose = r->priority ? " for work that is not interactive" : "";
+    long long most_tok = places(g->opts.max_queue_tokens, r->priority);
+    if (waiting >= places(g->opts.max_queue, r->priority))
+        return err_set(e, ERR_BUSY, "%d requests are waiting, the queue holds no more%s", waiting, whose);
+    if (waiting && tok + r->n_prompt > most_tok)
+        return err_set(e, ERR_BUSY,
+                       "prompts of %lld tokens are waiting, %d more are beyond the queue's limit of %lld%s", tok,
+                       r->n_prompt, most_tok, whose);
     return 0;
 }
 

@@ -236,24 +236,29 @@ static void queue_is_bounded(void)
     struct rig rig;
     struct engine_opts o = basic;
     o.max_batch = 1;
-    o.max_queue = 3;
+    o.max_queue = 4;
     if (rig_open(&rig, path_a, o, (size_t)1 << 30) < 0) {
         CHECK(0);
         return;
     }
-    struct request *r[5] = {0};
+    struct request *r[5] = {0}, *none;
     struct request_args a = args_of(&rig, NULL, 0, 2000);
     struct event ev;
     r[0] = go(&rig, a, 0, 10);
     CHECK_INT(request_next(r[0], &ev, -1), 1);
-    for (int i = 1; i < 4; i++)
-        CHECK((r[i] = go(&rig, a, 1, 10)) != NULL);
     int32_t token[2] = {1, 2};
     a.token = token;
     a.n_token = 2;
     struct err e;
-    CHECK_INT(engine_submit(rig.engine, &a, &r[4], &e), ERR_BUSY);
-    for (int i = 0; i < 4; i++)
+    static const int least[] = {2, 2, 1,
+                                0}; /* with so many waiting this priority still finds a place, the next does not */
+    for (int waiting = 0; waiting < 4; waiting++) {
+        for (a.priority = 2; a.priority > least[waiting]; a.priority--)
+            CHECK_INT(engine_submit(rig.engine, &a, &none, &e), ERR_BUSY);
+        CHECK_INT(engine_submit(rig.engine, &a, &r[1 + waiting], &e), 0);
+    }
+    CHECK_INT(engine_submit(rig.engine, &a, &none, &e), ERR_BUSY);
+    for (int i = 0; i < 5; i++)
         request_free(r[i]);
     rig_close(&rig);
 }
