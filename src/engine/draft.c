@@ -92,7 +92,7 @@ static bool run(struct request *r, int n, bool logits)
         return false;
     if (n == 1)
         d->draft_s = d->draft_s > 0 ? d->draft_s + 0.2 * (took - d->draft_s) : took;
-    step_learn(d, n, took);
+    step_learn(d, n, false, took);
     r->draft_done += n;
     return true;
 }
@@ -102,7 +102,7 @@ int draft_guess(struct request *r, int max)
     struct engine_model *d = r->model->draft;
     int todo = r->n_token - r->draft_done;
     int chunk =
-        sched_chunk(r->model->engine->opts.prefill_chunk, d->s_per_tok, d->engine->opts.turn_s); /* it never rests */
+        sched_chunk(r->model->engine->opts.prefill_chunk, d->s_per_tok[0], d->engine->opts.turn_s); /* it never rests */
     if (d->resting)
         return 0;
     if (todo > chunk) {

@@ -49,7 +49,8 @@ struct engine_model {
     struct request **live;   /* requests in any state but released */
     struct sched_seq *sched; /* [n_live] filled before each step */
     size_t n_live, cap_live, cap_sched;
-    double vtime, s_per_tok; /* machine time had, on the scale of all; measured prompt seconds per token, 0 unknown */
+    double vtime;        /* machine time had, on the scale of all */
+    double s_per_tok[2]; /* measured prompt seconds per token, alone and in a step that also decodes; 0 unknown */
     struct spec_cost spec_cost;
     struct sched_keys keys;
     double draft_s; /* as somebody's draft: seconds for a token, running mean; 0 unknown */
@@ -174,7 +175,7 @@ void engine_end(struct request *r, enum event_type type, enum finish finish, con
 /* step.c: one step of one model, or a turn of it. false: nothing could run (no memory). */
 bool step_model(struct engine *g, struct engine_model *m);
 void step_leave(struct request *r); /* r will lose its blocks: a resting step that it is part of is given up */
-void step_learn(struct engine_model *m, int n_prompt, double run_s); /* n_prompt tokens took m so long */
+void step_learn(struct engine_model *m, int n_prompt, bool decodes, double run_s); /* n_prompt tokens took m so long */
 size_t step_bytes(const struct engine *g);
 int step_init(struct engine_model *m, struct err *e);
 void step_done(struct engine_model *m);

@@ -187,10 +187,11 @@ static void admit(struct engine *g, struct engine_model *m)
 /* Prompt tokens of this step: fewer when a sequence of this model waits for its next token. Other models do not wait: it rests for them. */
 static int chunk_now(const struct engine *g, const struct engine_model *m)
 {
-    bool contended = false;
-    for (size_t i = 0; i < m->n_live && !contended; i++)
-        contended = m->sched[i].admitted && m->sched[i].todo == 1;
-    return sched_chunk(g->opts.prefill_chunk, m->s_per_tok, contended ? SLICE_S : ALONE_S);
+    bool decodes = false;
+    for (size_t i = 0; i < m->n_live && !decodes; i++)
+        decodes = m->sched[i].admitted && m->sched[i].todo == 1;
+    double s_per_tok = m->s_per_tok[decodes] > 0 ? m->s_per_tok[decodes] : m->s_per_tok[0];
+    return sched_chunk(g->opts.prefill_chunk, s_per_tok, decodes ? SLICE_S : ALONE_S);
 }
 
 /* Blocks of one class for n more positions of r; fewer positions if that is all that can be had. Returns how many. */
@@ -473,16 +474,16 @@ static void finish_request(struct request *r)
         r->draft_done = r->n_token - 1; /* the rest was guessed wrong */
 }
 
-/* A running mean of what a prompt token costs in such company. */
-void step_learn(struct engine_model *m, int n_prompt, double run_s)
+/* A running mean of what a prompt token costs, with its share of what the step costs anyway. */
+void step_learn(struct engine_model *m, int n_prompt, bool decodes, double run_s)
 {
-    if (n_prompt < 16)
+    if (n_prompt < (decodes ? SCHED_TILE : 2 * SCHED_TILE))
         return;
-    double now = run_s / n_prompt;
-    m->s_per_tok = m->s_per_tok > 0 ? 0.7 * m->s_per_tok + 0.3 * now : now;
+    double now = run_s / n_prompt, *mean = &m->s_per_tok[decodes];
+    *mean = *mean > 0 ? 0.7 * *mean + 0.3 * now : now;
     size_t bytes = m->graph->kv_class[0].block_bytes + m->graph->kv_class[1].block_bytes;
-    for (int c = 0; c < GRAPH_KV_CLASSES; c++)
-        m->kv[c].worth = m->s_per_tok * KV_BLOCK / (double)bytes;
+    for (int c = 0; c < GRAPH_KV_CLASSES && !decodes; c++)
+        m->kv[c].worth = *mean * KV_BLOCK / (double)bytes;
 }
 
 static void count_step(struct engine *g, struct engine_model *m)
@@ -490,14 +491,16 @@ static void count_step(struct engine *g, struct engine_model *m)
     struct step_arrays *s = &m->step;
     double run_s = m->step_s;
     int prompt = 0;
+    bool decodes = false;
     for (int i = 0; i < s->n_req; i++) {
         int n = s->req[i]->step_tok - guessed(s->req[i], s->req[i]->step_tok);
         sched_key_serve(&m->keys, s->req[i]->key, n);
         prompt += n > 1 ? n : 0;
+        decodes |= n == 1;
     }
     if (s->n_req == 1 && !prompt)
         spec_cost_add(&m->spec_cost, s->n_tok, run_s);
-    step_learn(m, prompt, run_s);
+    step_learn(m, prompt, decodes, run_s);
     pthread_mutex_lock(&g->lock);
     g->stats.steps_total++;
     g->stats.step_s_total += run_s;
