@@ -255,6 +255,13 @@ static void call_argmax(void *arg, int i)
     (void)i;
     c->sum += c->k->argmax(c->a, ROW_N);
 }
+static void call_weigh(void *arg, int i)
+{
+    struct row_case *c = arg;
+    struct weigh a = {.max = 8, .temperature = 0.8f, .least = 1e-37f};
+    (void)i;
+    c->k->weigh(c->d, c->a, ROW_N, &a);
+}
 static void call_quantize(void *arg, int i)
 {
     struct row_case *c = arg;
@@ -272,15 +279,11 @@ static const struct row_kernel {
     const char *name;
     void (*call)(void *arg, int i);
     double bytes, ops; /* per number */
-} row_kernels[] = {{"rmsnorm", call_rmsnorm, 12, 4},
-                   {"add", call_add, 12, 1},
-                   {"scale", call_scale, 8, 1},
-                   {"silu_mul", call_silu, 12, 0},
-                   {"gelu_mul", call_gelu, 12, 0},
-                   {"rope", call_rope, 8, 3},
-                   {"argmax", call_argmax, 4, 1},
-                   {"act_quantize", call_quantize, 5, 0},
-                   {"act_quantize.wide", call_quantize_wide, 6, 0}};
+} row_kernels[] = {{"rmsnorm", call_rmsnorm, 12, 4},      {"add", call_add, 12, 1},
+                   {"scale", call_scale, 8, 1},           {"silu_mul", call_silu, 12, 0},
+                   {"gelu_mul", call_gelu, 12, 0},        {"rope", call_rope, 8, 3},
+                   {"argmax", call_argmax, 4, 1},         {"weigh", call_weigh, 8, 0},
+                   {"act_quantize", call_quantize, 5, 0}, {"act_quantize.wide", call_quantize_wide, 6, 0}};
 
 static int run_row(const struct bench_kernels *b, const struct row_kernel *rk, bench_kernel_fn tell, void *arg)
 {

@@ -133,8 +133,8 @@ static bool check_attn(const struct check *c)
            memcmp(c->m->area[0], c->m->area[1], PAGES * 2 * kernel_kv_bytes(c->type, HEAD)) == 0;
 }
 
-enum row_op { ROW_RMSNORM, ROW_ADD, ROW_SCALE, ROW_SILU, ROW_GELU, ROW_ROPE, ROW_ARGMAX, ROW_OPS };
-static const char *const row_names[] = {"rmsnorm", "add", "scale", "silu_mul", "gelu_mul", "rope", "argmax"};
+enum row_op { ROW_RMSNORM, ROW_ADD, ROW_SCALE, ROW_SILU, ROW_GELU, ROW_ROPE, ROW_ARGMAX, ROW_WEIGH, ROW_OPS };
+static const char *const row_names[] = {"rmsnorm", "add", "scale", "silu_mul", "gelu_mul", "rope", "argmax", "weigh"};
 
 static void run_row(const struct kernels *k, enum row_op op, const float *x, const float *y, float *out, size_t n)
 {
@@ -159,6 +159,11 @@ static void run_row(const struct kernels *k, enum row_op op, const float *x, con
         k->rope(out, y, HEAD, true);
         k->rope(out + HEAD, y, HEAD, false);
         break;
+    case ROW_WEIGH: {
+        struct weigh a = {.max = x[k->argmax(x, n)], .temperature = 0.8f, .least = 1e-37f};
+        k->weigh(out, x, n, &a);
+        break;
+    }
     default:
         out[0] = (float)k->argmax(x, n);
     }

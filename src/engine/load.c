@@ -308,7 +308,7 @@ static int load_weights(struct engine_model *m, const struct engine_load *a, str
     if ((rc = ledger_alloc(m->own_scratch, sample_scratch_bytes(n_vocab), &m->sample_mem, e)) < 0)
         return rc;
     memset(m->sample_mem, 0, sample_scratch_bytes(n_vocab)); /* touched now, as the plan's memory is */
-    sample_scratch_set(&m->sample, m->sample_mem, n_vocab);
+    sample_scratch_set(&m->sample, backend_kernels(g->backend), m->sample_mem, n_vocab);
     if ((rc = step_init(m, e)) < 0)
         return rc;
     pthread_mutex_lock(&g->lock);

@@ -6,6 +6,7 @@
 #include "engine/sample.h"
 #include "base/fmath.h"
 #include "base/rng.h"
+#include "kernel/kernel.h"
 #include <math.h>
 #include <string.h>
 
@@ -32,8 +33,9 @@ size_t sample_scratch_bytes(size_t n_vocab)
            (n_vocab + 31) / 32 * sizeof(uint32_t);
 }
 
-void sample_scratch_set(struct sample_scratch *s, void *mem, size_t n_vocab)
+void sample_scratch_set(struct sample_scratch *s, const struct kernels *k, void *mem, size_t n_vocab)
 {
+    s->kernels = k;
     s->cand = mem;
     s->work = (float *)(void *)(s->cand + n_vocab);
     s->weight = s->work + n_vocab;
@@ -204,7 +206,7 @@ static inline double exp_down(double y)
     return p;
 }
 
-static const float NOTHING = 1e-37f; /* above e^-87: weights below are none */
+static const float NOTHING = 1e-37f; /* weights below are none */
 static const float LIKELY = 6e-6f;   /* about e^-12: candidates below are hardly ever reached */
 
 struct region { /* a heap that is emptied from the front: what was walked lies behind it, the first one last */
@@ -223,7 +225,7 @@ struct draw {
 
 static inline float weight(const struct draw *d, float x)
 {
-    return (float)exp_down(((double)x - (double)d->max) / (double)d->temperature);
+    return fm_expf((x - d->max) / d->temperature);
 }
 
 /* The k candidates of top-k: drops those that min-p drops, sums the others. */
@@ -242,19 +244,19 @@ static void weigh_few(struct draw *d, struct sample_cand *cand, size_t n)
 }
 
 /* The whole vocabulary: weighs all, sums those that stay, but gathers the likely ones only. */
-static void weigh_all(struct draw *d, struct sample_cand *cand, float *w)
+static void weigh_all(struct draw *d, const struct kernels *k, struct sample_cand *cand, float *w)
 {
+    enum { BLOCK = 512 };
     const float *x = d->logits;
-    double max = (double)d->max, temperature = (double)d->temperature;
-    for (size_t i = 0; i < d->n_vocab; i++)
-        w[i] = (float)exp_down(((double)x[i] - max) / temperature);
+    struct weigh a = {.max = d->max, .temperature = d->temperature, .least = d->least};
     size_t n = 0;
-    for (size_t i = 0; i < d->n_vocab; i++) {
-        if (w[i] < d->least)
-            continue;
-        d->total += (double)w[i];
-        if (w[i] >= LIKELY)
-            cand[n++] = (struct sample_cand){key_of(x[i]), (int32_t)i};
+    for (size_t at = 0; at < d->n_vocab; at += BLOCK) {
+        size_t end = d->n_vocab - at < BLOCK ? d->n_vocab : at + BLOCK;
+        k->weigh(w + at, x + at, end - at, &a);
+        d->total += (double)a.sum;
+        for (size_t i = at; a.top >= LIKELY && i < end; i++)
+            if (w[i] >= LIKELY)
+                cand[n++] = (struct sample_cand){key_of(x[i]), (int32_t)i};
     }
     d->weight = w;
     d->part[0] = (struct region){cand, n, n, false};
@@ -331,7 +333,7 @@ static int32_t sample_random(const struct sample_in *in, const float *logits, st
     if (p->top_k > 0)
         weigh_few(&d, s->cand, top_k(logits, in->n_vocab, (size_t)p->top_k, s->cand));
     else
-        weigh_all(&d, s->cand, s->weight);
+        weigh_all(&d, s->kernels, s->cand, s->weight);
     return draw_token(&d, p->top_p, rng_uniform(p->seed, 0, (uint64_t)in->n_token));
 }
 

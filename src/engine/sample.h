@@ -8,15 +8,17 @@ struct sample_cand { /* a token still in the race; `key` orders as the logit doe
     int32_t key, id;
 };
 
+struct kernels;
 struct sample_scratch { /* one per model: [n_vocab] each, memory of the caller, count[] zero between calls */
     struct sample_cand *cand;
     float *work; /* logits after bias, mask and penalties: the raw ones stay as they are */
     float *weight;
     uint32_t *count;
     uint32_t *bits; /* [(n_vocab + 31) / 32] for a constraint's mask */
+    const struct kernels *kernels;
 };
 size_t sample_scratch_bytes(size_t n_vocab);
-void sample_scratch_set(struct sample_scratch *s, void *mem, size_t n_vocab);
+void sample_scratch_set(struct sample_scratch *s, const struct kernels *k, void *mem, size_t n_vocab);
 
 struct sample_in {
     const float *logits; /* [n_vocab], raw */

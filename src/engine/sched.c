@@ -133,13 +133,13 @@ double sched_join(double vtime, double now)
     return vtime > now ? vtime : now;
 }
 
-int sched_chunk(int chunk, double s_per_tok, double slice_s)
+int sched_chunk(int chunk, double s_per_tok, double slice_s, int beside)
 {
     double fit = s_per_tok > 0 ? slice_s / s_per_tok : SCHED_FIRST;
     if (fit >= chunk)
         return chunk;
     int t = (int)fit / SCHED_TILE * SCHED_TILE;
-    t = t < SCHED_TILE ? SCHED_TILE : t;
+    t = (t < SCHED_TILE ? SCHED_TILE : t) - beside % SCHED_TILE;
     return t < chunk ? t : chunk;
 }
 

@@ -60,10 +60,10 @@ int sched_pick_model(const struct sched_model *m, size_t n);
  * credit, and what it had while it was alone is no debt. */
 double sched_join(double vtime, double now);
 
-/* Tokens of prompt for one step: what fits into `slice_s` at the measured speed, in whole tiles of SCHED_TILE, at least one, at most
- * `chunk`; SCHED_FIRST where nothing is measured yet. */
+/* Tokens of prompt for one step: what fits into `slice_s` at the measured speed, at least one, at most `chunk`, so many that with the
+ * `beside` other tokens of the step they fill whole tiles of SCHED_TILE; SCHED_FIRST where nothing is measured yet. */
 enum { SCHED_TILE = 8, SCHED_FIRST = 64 };
-int sched_chunk(int chunk, double s_per_tok, double slice_s);
+int sched_chunk(int chunk, double s_per_tok, double slice_s, int beside);
 
 /* Service of keys by one model, so that no key's crowd holds up another's few. A fixed table: keys that fall on one place share. */
 enum { SCHED_KEYS = 256 };

@@ -187,11 +187,12 @@ static void admit(struct engine *g, struct engine_model *m)
 /* Prompt tokens of this step: fewer when a sequence of this model waits for its next token. Other models do not wait: it rests for them. */
 static int chunk_now(const struct engine *g, const struct engine_model *m)
 {
-    bool decodes = false;
-    for (size_t i = 0; i < m->n_live && !decodes; i++)
-        decodes = m->sched[i].admitted && m->sched[i].todo == 1;
+    int beside = 0;
+    for (size_t i = 0; i < m->n_live; i++)
+        beside += m->sched[i].admitted && m->sched[i].todo == 1;
+    bool decodes = beside > 0;
     double s_per_tok = m->s_per_tok[decodes] > 0 ? m->s_per_tok[decodes] : m->s_per_tok[0];
-    return sched_chunk(g->opts.prefill_chunk, s_per_tok, decodes ? SLICE_S : ALONE_S);
+    return sched_chunk(g->opts.prefill_chunk, s_per_tok, decodes ? SLICE_S : ALONE_S, beside);
 }
 
 /* Blocks of one class for n more positions of r; fewer positions if that is all that can be had. Returns how many. */
@@ -477,7 +478,7 @@ static void finish_request(struct request *r)
 /* A running mean of what a prompt token costs, with its share of what the step costs anyway. */
 void step_learn(struct engine_model *m, int n_prompt, bool decodes, double run_s)
 {
-    if (n_prompt < (decodes ? SCHED_TILE : 2 * SCHED_TILE))
+    if (n_prompt < (decodes ? SCHED_TILE / 2 : 2 * SCHED_TILE))
         return;
     double now = run_s / n_prompt, *mean = &m->s_per_tok[decodes];
     *mean = *mean > 0 ? 0.7 * *mean + 0.3 * now : now;

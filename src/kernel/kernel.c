@@ -60,6 +60,7 @@ static const struct {
     {"gelu_mul", offsetof(struct kernels, gelu_mul)},
     {"rope", offsetof(struct kernels, rope)},
     {"argmax", offsetof(struct kernels, argmax)},
+    {"weigh", offsetof(struct kernels, weigh)},
 };
 enum { N_ENTRIES = sizeof ENTRIES / sizeof *ENTRIES };
 
@@ -75,7 +76,8 @@ const char *kernel_entry_level(const struct kernels *k, size_t i)
     if (i >= N_ENTRIES)
         return NULL;
     LEVELS[0].init(&one);
-    for (int l = 1; l < N_LEVELS; l++) {
+    /* not beyond k's own: compiled for another machine, even init may hold what this one cannot run */
+    for (int l = 1; l < N_LEVELS && strcmp(LEVELS[l - 1].name, k->level) != 0; l++) {
         unsigned char before[sizeof(void (*)(void))];
         memcpy(before, (const char *)&one + ENTRIES[i].at, sizeof before);
         LEVELS[l].init(&one);

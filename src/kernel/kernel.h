@@ -107,6 +107,12 @@ struct attn_kernel { /* one per dtype that a cache can have; NULL for the others
                   size_t slot);
 };
 
+/* What the weights of a draw are made with, and what comes of it. */
+struct weigh {
+    float max, temperature, least; /* max: of all logits, finite */
+    float sum, top;                /* of the call's weights; the largest */
+};
+
 struct kernels {
     const char *level; /* "ref", "avx2", "avx512", "amx", "neon", "i8mm" */
     struct linear_kernel linear[DT_COUNT];
@@ -133,6 +139,8 @@ struct kernels {
     void (*rope)(float *x, const float *cs, size_t d, bool neox);
     /* Largest value, lowest index on ties; NaN never wins. */
     size_t (*argmax)(const float *x, size_t n);
+    /* w = e^((x - max) / temperature), or 0 where that is below `least`. x: no NaN, at most max. */
+    void (*weigh)(float *w, const float *x, size_t n, struct weigh *a);
 };
 
 /* Fills *k for the features in `mask` (base/cpu.h), ref first, better levels over it. Never chooses what the mask lacks. */

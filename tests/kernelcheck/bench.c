@@ -221,6 +221,8 @@ static void bench_rows(const struct kernels *k, bool json)
     TIME("silu_mul", k->silu_mul(d, a, b, N));
     TIME("gelu_mul", k->gelu_mul(d, a, b, N));
     TIME("argmax", sink += k->argmax(a, N));
+    struct weigh wa = {.max = 8, .temperature = 0.8f, .least = 1e-37f};
+    TIME("weigh", k->weigh(d, a, N, &wa));
     TIME("act_quantize", k->act_quantize(act, a, N, N, 1, 0, 1, false));
     TIME("act_quantize wide", k->act_quantize(act, a, N, N, 1, 0, 1, true));
 }

@@ -27,6 +27,7 @@ static const struct {
     {"gelu_mul", check_rows, 4},
     {"rope", check_rope, 0},
     {"argmax", check_argmax, 0},
+    {"weigh", check_weigh, 0},
 };
 enum { N_CHECKS = sizeof CHECKS / sizeof *CHECKS };
 

@@ -27,7 +27,8 @@ struct check {
 /* Adds the reference's floats to the digest; all NaNs count as one (their sign is the processor's business). */
 void digest_add(const struct check *c, const float *p, size_t n);
 typedef const char *check_fn(const struct check *c);
-check_fn check_linear, check_act, check_attn, check_attn_merge, check_store, check_rows, check_rope, check_argmax;
+check_fn check_linear, check_act, check_attn, check_attn_merge, check_store, check_rows, check_rope, check_argmax,
+    check_weigh;
 
 void bench_run(const struct kernels *k, const char *only, bool json);
 

@@ -90,3 +90,24 @@ const char *check_argmax(const struct check *c)
     guard_free(x);
     return bad;
 }
+
+const char *check_weigh(const struct check *c)
+{
+    size_t n = random_below(c->r, 2) ? random_in(c->r, 1, 80) : random_in(c->r, 1, 2000);
+    float *x = guard_new(n * 4), *w0 = guard_new(n * 4), *w1 = guard_new(n * 4);
+    struct weigh a = {.max = 3 * random_gauss(c->r), .least = random_below(c->r, 2) ? 1e-37f : 0.01f}, b;
+    a.temperature = random_below(c->r, 9) ? 0.05f + 2 * fabsf(random_gauss(c->r)) : 1e-40f;
+    for (size_t i = 0; i < n; i++)
+        x[i] = random_below(c->r, 20) == 0   ? -INFINITY
+               : random_below(c->r, 20) == 0 ? a.max
+                                             : a.max - 9 * fabsf(random_gauss(c->r));
+    b = a;
+    c->ref->weigh(w0, x, n, &a);
+    c->k->weigh(w1, x, n, &b);
+    digest_add(c, w0, n);
+    const char *bad = memcmp(w0, w1, n * 4) != 0 || memcmp(&a, &b, sizeof a) != 0 ? "results differ"
+                      : !guard_intact(w1)                                         ? "wrote outside its memory"
+                                                                                  : NULL;
+    guard_free(x), guard_free(w0), guard_free(w1);
+    return bad;
+}

@@ -75,6 +75,19 @@ static size_t argmax(const float *x, size_t n)
     return best;
 }
 
+static void weigh(float *w, const float *x, size_t n, struct weigh *a)
+{
+    float lane[16] = {0};
+    a->top = 0;
+    for (size_t i = 0; i < n; i++) {
+        float e = fm_expf((x[i] - a->max) / a->temperature);
+        w[i] = e < a->least ? 0 : e;
+        lane[i % 16] += w[i];
+        a->top = w[i] > a->top ? w[i] : a->top;
+    }
+    a->sum = ref_tree16(lane);
+}
+
 void ref_init_elem(struct kernels *k)
 {
     k->rmsnorm = rmsnorm;
@@ -84,4 +97,5 @@ void ref_init_elem(struct kernels *k)
     k->gelu_mul = gelu_mul;
     k->rope = rope;
     k->argmax = argmax;
+    k->weigh = weigh;
 }

@@ -2,6 +2,7 @@
  * incomplete vector goes through a buffer, so that nothing outside the rows is read or written. */
 #ifndef HEARTH_KERNEL_SIMD_ELEM_H
 #define HEARTH_KERNEL_SIMD_ELEM_H
+#include "kernel/kernel.h"
 #include "kernel/simd/expf.h"
 #include <math.h>
 #include <stdbool.h>
@@ -110,6 +111,44 @@ VEC size_t elem_argmax(const float *x, size_t n)
         if (x[i] == top)
             return i;
     return 0;
+}
+
+/* 16 numbers, each in its lane. */
+VEC void elem_weigh16(float *w, const float *x, const struct weigh *a, vf *sum, vf *top)
+{
+    vf zero = v_set1(0.0f);
+    for (int v = 0; v < 16 / VW; v++) {
+        vf y = v_div(v_sub(v_load(x + v * VW), v_set1(a->max)), v_set1(a->temperature));
+        vf e = v_expf_falling(y);
+        e = v_if_lt(e, v_set1(a->least), zero, e);
+        v_store(w + v * VW, e);
+        sum[v] = v_add(sum[v], e);
+        *top = v_max(e, *top);
+    }
+}
+
+VEC void elem_weigh(float *w, const float *x, size_t n, struct weigh *a)
+{
+    vf sum[16 / VW], top = v_set1(0.0f);
+    float lane[16], y[16];
+    size_t i = 0;
+    for (int v = 0; v < 16 / VW; v++)
+        sum[v] = top;
+    for (; i + 16 <= n; i += 16)
+        elem_weigh16(w + i, x + i, a, sum, &top);
+    if (i < n) { /* the rest of the lanes gets weights of 0 */
+        for (size_t j = 0; j < 16; j++)
+            y[j] = i + j < n ? x[i + j] : -INFINITY;
+        elem_weigh16(lane, y, a, sum, &top);
+        memcpy(w + i, lane, (n - i) * sizeof *w);
+    }
+    v_store(lane, top);
+    a->top = 0;
+    for (int l = 0; l < VW; l++)
+        a->top = lane[l] > a->top ? lane[l] : a->top;
+    for (int v = 0; v < 16 / VW; v++)
+        v_store(lane + v * VW, sum[v]);
+    a->sum = elem_tree16(lane);
 }
 
 #endif

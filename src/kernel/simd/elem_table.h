@@ -39,6 +39,11 @@ static size_t argmax(const float *x, size_t n)
     return elem_argmax(x, n);
 }
 
+static void weigh(float *w, const float *x, size_t n, struct weigh *a)
+{
+    elem_weigh(w, x, n, a);
+}
+
 static void elem_fill(struct kernels *k)
 {
     k->rmsnorm = rmsnorm;
@@ -48,6 +53,7 @@ static void elem_fill(struct kernels *k)
     k->gelu_mul = gelu_mul;
     k->rope = rope;
     k->argmax = argmax;
+    k->weigh = weigh;
 }
 
 #endif

@@ -1,7 +1,9 @@
 /* Sampling against a plain sampler that sorts everything, on random and on nasty logits; statistics of the draw. */
 #include "engine/sample.h"
+#include "base/cpu.h"
 #include "base/fmath.h"
 #include "base/rng.h"
+#include "kernel/kernel.h"
 #include "unit/check.h"
 #include <math.h>
 
@@ -261,7 +263,12 @@ int main(void)
 {
     if (sample_scratch_bytes(N) > sizeof scratch_mem)
         return 1;
-    sample_scratch_set(&scratch, scratch_mem, N);
+    struct kernels ref, best;
+    kernels_init(&ref, 0);
+    kernels_init(&best, cpu_features());
+    sample_scratch_set(&scratch, &ref, scratch_mem, N);
+    RUN(equals_full_sort);
+    sample_scratch_set(&scratch, &best, scratch_mem, N);
     RUN(equals_full_sort);
     RUN(greedy_takes_lowest_id);
     RUN(frequencies);

@@ -111,12 +111,14 @@ static void alone_is_no_debt(void)
 
 static void chunk_fits_the_slice(void)
 {
-    CHECK_INT(sched_chunk(256, 0.0001, 0.1), 256);
-    CHECK_INT(sched_chunk(256, 0.001, 0.1), 96);
-    CHECK_INT(sched_chunk(256, 1.0, 0.1), SCHED_TILE);
-    CHECK_INT(sched_chunk(256, 0, 0.1), SCHED_FIRST);
-    CHECK_INT(sched_chunk(1, 1.0, 0.1), 1);
-    CHECK_INT(sched_chunk(5, 1e9, 0.1), 5);
+    CHECK_INT(sched_chunk(256, 0.0001, 0.1, 0), 256);
+    CHECK_INT(sched_chunk(256, 0.001, 0.1, 0), 96);
+    CHECK_INT(sched_chunk(256, 1.0, 0.1, 0), SCHED_TILE);
+    CHECK_INT(sched_chunk(256, 0, 0.1, 0), SCHED_FIRST);
+    CHECK_INT(sched_chunk(1, 1.0, 0.1, 0), 1);
+    CHECK_INT(sched_chunk(5, 1e9, 0.1, 0), 5);
+    CHECK_INT(sched_chunk(256, 0.001, 0.1, 3), 93);
+    CHECK_INT(sched_chunk(256, 1.0, 0.1, 15), 1);
 }
 
 /* A made-up server: requests arrive at random and every step serves what is picked. Each of them must end, and in bounded time. */

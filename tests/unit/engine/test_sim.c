@@ -127,7 +127,7 @@ static void begin(struct sim *s, int model)
     sched_admit(seq, n, cache_free(s), SEATS, -1);
     struct sched_limits l = {.max_seq = SEATS, .max_tok = CHUNK, .step = ++s->step};
     bool both = decoding(s, model);
-    l.chunk = sched_chunk(CHUNK, cost[model].tok_s, both ? SLICE - cost[model].step_s : 5 * SLICE);
+    l.chunk = sched_chunk(CHUNK, cost[model].tok_s, both ? SLICE - cost[model].step_s : 5 * SLICE, 0);
     struct sched_pick p[SEATS];
     struct sim_step *t = &s->step_of[model];
     t->n = sched_build(seq, n, &l, p);

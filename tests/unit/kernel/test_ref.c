@@ -205,6 +205,11 @@ static void elementwise(void)
     float a[5] = {1, NAN, 7, 7, -INFINITY}, none[2] = {NAN, NAN};
     CHECK_INT(k.argmax(a, 5), 2);
     CHECK_INT(k.argmax(none, 2), 0);
+    float logit[4] = {2, 1, -INFINITY, -3}, weight[4];
+    struct weigh g = {.max = 2, .temperature = 0.5f, .least = 1e-3f};
+    k.weigh(weight, logit, 4, &g);
+    CHECK(weight[0] == 1 && fabsf(weight[1] - 0.135335f) < 1e-6f && weight[2] == 0 && weight[3] == 0);
+    CHECK(g.sum == weight[0] + weight[1] && g.top == 1);
     float p[4] = {1, 2, 3, 4}, r[4] = {1, 2, 3, 4},
           cs[4] = {0, 1, 1, 0}; /* 90 degrees for the first pair, none for the second */
     k.rope(p, cs, 4, true);
@@ -229,7 +234,7 @@ static void entries_have_names_and_levels(void)
     for (int t = 0; t < DT_COUNT; t++)
         caches += k.attn[t].attn && k.attn[t].store;
     CHECK_INT(caches, 5); /* F32, F16, BF16, Q8_0, F8_E4M3 */
-    CHECK_INT(n, linear + 2 * caches + 9);
+    CHECK_INT(n, linear + 2 * caches + 10);
     CHECK(kernel_entry_level(&k, n) == NULL);
 }
 
