@@ -8,13 +8,15 @@
 
 /* Tokens [t, t + n) of one tile, every group of the call. */
 void avx2_few(const struct linear_args *a, enum dtype d, size_t t, size_t n);
+void avx2_e2m1_few(const struct linear_args *a, bool nvfp4, size_t t, size_t n);
+/* Tokens [t, t + n), at most AVX2_PAIRS_TOK: 15-bit activations or 8-bit codes. */
+enum { AVX2_PAIRS_TOK = 16 };
+void avx2_pairs(const struct linear_args *a, enum dtype d, size_t t, size_t n);
+size_t avx2_pairs_scratch(void);
 size_t avx2_linear_scratch(void); /* what the quantised kernels need */
-
-size_t avx2_e2m1_scratch(void);
 
 void avx2_init(struct kernels *k);
 void avx2_init_linear(struct kernels *k);
-void avx2_init_e2m1(struct kernels *k);
 void avx2_init_float(struct kernels *k);
 void avx2_init_act(struct kernels *k);
 void avx2_init_attn(struct kernels *k);

@@ -22,8 +22,7 @@ static size_t linear_scratch(size_t k, size_t n_tok)
 {
     (void)k;
     (void)n_tok;
-    size_t f = float_scratch(), q = avx2_linear_scratch(), e = avx2_e2m1_scratch();
-    q = q > e ? q : e;
+    size_t f = float_scratch(), q = avx2_linear_scratch();
     return f > q ? f : q;
 }
 

@@ -5,7 +5,6 @@ void avx2_init(struct kernels *k)
 {
     avx2_init_attn(k);
     avx2_init_linear(k);
-    avx2_init_e2m1(k);
     avx2_init_float(k);
     avx2_init_act(k);
     avx2_init_elem(k);
