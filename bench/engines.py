@@ -24,9 +24,10 @@ class Server:
     """hearth up: the whole product, with sampler and HTTP; timings are its own. It guesses no tokens: the peer does not either."""
     name = "hearth"
 
-    def __init__(self, binary, path, threads):
+    def __init__(self, binary, path, threads, *more):
         self.model = path
-        self.p = subprocess.Popen([binary, "up", "--port", "0", "--no-open", "--model", path, "--threads", str(threads), "--no-spec"],
+        models = [x for p in (path, *more) for x in ("--model", p)]
+        self.p = subprocess.Popen([binary, "up", "--port", "0", "--no-open", *models, "--threads", str(threads), "--no-spec"],
                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         line = self.p.stdout.readline().decode()
         if not line.startswith("Hearth is up: "):
@@ -104,6 +105,14 @@ class Peer(Lines):
 
     def together(self, prompt, n, batch):
         return self.ask(json.dumps({"prompt": prompt, "n": n, "batch": batch}))["seconds"]
+
+
+class PeerServer(Lines):
+    """xllamacpp's own HTTP server for one model."""
+
+    def __init__(self, python, path, threads, slots, slot_ctx):
+        super().__init__("xllamacpp", [python, peer_build.CHILD, "serve", path, str(threads), str(slots), str(slot_ctx)])
+        self.url = self.hello["url"]
 
 
 def disk_gb_s(path, threads=2):

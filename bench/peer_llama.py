@@ -1,5 +1,6 @@
 """peer_llama: runs in the peer's environment (see peer_build.py): peer_llama.py KIND MODEL THREADS. One JSON request per line
-on stdin, one answer per line on stdout; KIND `test` answers one self-test instead.
+on stdin, one answer per line on stdout; KIND `test` answers one self-test instead, KIND `serve` (more arguments: slots, context of
+each) tells the URL of the library's own HTTP server and lasts until its stdin ends.
 
 The native peer is driven through llama.cpp's C API as llama-bench and llama-batched-bench do: no tokeniser, no sampler but
 the largest logit, nothing of Python inside a step but the call. Contexts are made per shape and the cache is cleared between."""
@@ -14,10 +15,10 @@ os.dup2(2, 1)
 
 
 class Wheel:
-    def __init__(self):
+    def __init__(self, slots=1, slot_ctx=2048):
         import xllamacpp
         p = xllamacpp.CommonParams()
-        p.model.path, p.n_ctx, p.n_parallel, p.n_gpu_layers = model, 2048, 1, 0
+        p.model.path, p.n_ctx, p.n_parallel, p.n_gpu_layers, p.port = model, slots * slot_ctx, slots, 0, 0
         p.cpuparams.n_threads = p.cpuparams_batch.n_threads = threads
         p.warmup, p.verbosity = True, 0
         self.server = xllamacpp.Server(p)
@@ -110,6 +111,11 @@ class Native:
         return {"cosine": float(once @ each / (norm(once) * norm(each)))}
 
 
+if kind == "serve":
+    peer = Wheel(int(sys.argv[4]), int(sys.argv[5]))
+    print(json.dumps({"url": peer.server.listening_address}), file=out, flush=True)
+    sys.stdin.read()
+    os._exit(0)
 peer = Wheel() if kind == "wheel" else Native()
 if kind == "test":
     print(json.dumps(peer.test()), file=out, flush=True)

@@ -14,6 +14,7 @@ machine's roof use the roof measured in the same round.
     threads prefill with two threads against one
     load    reading and packing against the disk's direct-read speed
     first   time to the first token over HTTP, 20-token prompt, warm 135m
+    mix     two models with two chats each and a long prompt that intrudes: one Hearth server against one xllamacpp server per model, over HTTP
 
     bench/peers.py                                     everything: about 40 minutes on two cores
     bench/peers.py real --models smollm2:135m --rounds 9 --json
@@ -30,8 +31,9 @@ import subprocess
 import sys
 
 import make_dtypes
+import mix
 import peer_build
-from engines import Peer, Server, Sweep, disk_gb_s, memory_mib
+from engines import Peer, PeerServer, Server, Sweep, disk_gb_s, memory_mib
 from peer_build import ROOT
 
 MODELS = ["qwen2.5-coder:1.5b", "qwen2.5-coder:0.5b", "gemma3:270m", "smollm2:135m"]
@@ -89,12 +91,12 @@ class Table:
     def new_peer(self, path):
         return Peer(self.peer[1], self.peer[0], path, self.threads)
 
-    def row(self, group, model, what, ours, theirs, of, target=(None, None), unit="t/s", **more):
-        """ours and theirs: figures of the rounds, side by side; the ratio is what the target speaks of."""
+    def row(self, group, model, what, ours, theirs, of, target=(None, None), unit="t/s", less=False, **more):
+        """ours and theirs: figures of the rounds, side by side; the ratio is what the target speaks of. less: less is better."""
         a, b = statistics.median(ours), statistics.median(theirs)
-        each = [x / y for x, y in zip(ours, theirs)]
+        each = [y / x if less else x / y for x, y in zip(ours, theirs)]
         least, aim = target
-        ratio = a / b
+        ratio = b / a if less else a / b
         reached = None if least is None else "aim" if aim and ratio >= aim else "yes" if ratio >= least else "no"
         r = {"group": group, "model": model, "test": what, "threads": self.threads, "rounds": self.rounds, "cpu_mask": self.args.cpu_mask,
              "unit": unit, "hearth": round(a, 3), "against": of, "other": round(b, 3), "ratio": round(ratio, 3), "ratio_min": round(min(each), 3),
@@ -228,8 +230,34 @@ class Table:
         e.stop()
 
 
+    def mix(self):
+        names = self.args.models if self.args.models is not MODELS else ["smollm2:135m", "qwen2.5-coder:0.5b"]
+        paths, chats, intruder, python = [model_path(self.bin, n) for n in names], 2, self.args.intruder, peer_build.make("wheel")
+        ours = Server(self.bin, paths[0], self.threads, *paths[1:])
+        each = self.args.peer_threads or self.threads
+        theirs = [PeerServer(python, p, each, chats + 1, intruder * 2 + 512) for p in paths]
+        sides = [mix.Traffic(t, chats, answers=2, words=64, tokens=32) for t in ([(ours.url, p) for p in paths],
+                                                                                [(e.url, p) for e, p in zip(theirs, paths)])]
+        for s in sides:
+            for t in s.targets:
+                s.ask(t, 64, 8, lambda *_: None)
+        got = [[], []]
+        for r in range(self.rounds):
+            for i in (0, 1) if r % 2 == 0 else (1, 0):
+                got[i].append(sides[i].round(intruder))
+        for model, what in got[0][0]:
+            unit = what.split()[-1]
+            self.row("mix", "all" if model is None else names[model], what.rsplit(",", 1)[0], *[[r[model, what] for r in g if (model, what) in r] for g in got],
+                     f"xllamacpp, {each} threads each", unit="t/s" if unit == "tokens/s" else unit, less=unit != "tokens/s")
+        memory = round(memory_mib(ours.p.pid)), round(sum(memory_mib(e.p.pid) for e in theirs))
+        self.row("mix", "all", "peak resident", *[[m] for m in memory], "xllamacpp, all servers", unit="MiB", less=True)
+        for e in [ours, *theirs]:
+            e.stop()
+
+
 GROUPS = {"real": Table.real, "batch": Table.batch, "dtype": Table.dtype, "fp4": Table.fp4, "share": Table.share, "depth": Table.depth,
-          "threads": Table.two_threads, "load": Table.load, "first": Table.first}
+          "threads": Table.two_threads, "load": Table.load, "first": Table.first,
+          "mix": Table.mix}
 
 
 def main():
@@ -240,6 +268,8 @@ def main():
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--peer", choices=["native", "noamx", "avx2", "wheel"], help="default: native; avx2 with --cpu-mask avx2")
+    p.add_argument("--intruder", type=int, default=512, help="words of mix's long prompt")
+    p.add_argument("--peer-threads", type=int, help="of each of mix's xllamacpp servers; default: as --threads")
     p.add_argument("--cpu-mask", help="Hearth's level, as in hearth --cpu-mask")
     p.add_argument("--bin", default=os.path.join(ROOT, "build", "hearth"))
     p.add_argument("--json", action="store_true", help="one object per line")

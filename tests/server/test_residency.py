@@ -89,6 +89,44 @@ def two_models_in_the_place_of_one_take_turns():
         assert alone == s.chat("hello", model="one:1", max_tokens=8)["choices"]
 
 
+def a_handful():
+    """Four models as {name: file}: the smallest real ones that the cache has, and others of that kind."""
+    real = [n for n in ("smollm2-135m", "gemma3-270m") if os.path.exists(os.path.join(lib.CACHE, "models", n + ".gguf"))]
+    files = {n: os.path.join(lib.CACHE, "models", n + ".gguf") for n in real}
+    for seed in range(4 - len(real)):
+        files[f"heavy-{seed}"] = heavy(f"heavy-{seed}", seed)
+    return files
+
+
+def long_answer(s, name, i):
+    r = s.post("/v1/completions", {"model": name, "prompt": f"{i} and the story goes on like this: " * (1 + 6 * i), "max_tokens": 12,
+                                   "temperature": 0, "logprobs": 2, "ignore_eos": True})
+    assert r.status == 200, r.body
+    return r.json["choices"]
+
+
+@test
+def four_models_at_once_and_in_the_place_of_two():
+    """Every request succeeds with the very answer it gets alone, whether all are resident or come and go, and the ceiling holds."""
+    files, asked = a_handful(), 2
+    with Server() as s:
+        for name, path in files.items():
+            install(s, path, name)
+        alone = {(n, i): long_answer(s, n, i) for n in files for i in range(asked)}
+        fits = [s.post("/api/fit", {"model": n, "ctx": 1024, "parallel": 2}).json for n in files]
+        program = next(o["bytes"] for o in s.status()["memory"]["owners"] if o["path"] == "program")
+    totals = sorted(f["total"] for f in fits)
+    load = max(f["load"] for f in fits)
+    for held, must_leave in ((totals, False), (totals[-2:], True)):
+        with Server(args=["--ceiling", str(program + sum(held) + load + (16 << 20))]) as s:
+            for name, path in files.items():
+                install(s, path, name)
+            jobs = [(n, i) for i in range(asked) for n in files]
+            assert together([lambda n=n, i=i: long_answer(s, n, i) for n, i in jobs]) == [alone[j] for j in jobs]
+            m = s.status()["memory"]
+            assert m["peak"] <= m["ceiling"] and (m["models_evicted"] > 0) == must_leave, m
+
+
 @test
 def status_and_metrics_tell_of_memory():
     with Server(chatty()) as s:
