@@ -59,6 +59,8 @@ struct bench_open {
     unsigned flags; /* model_build's */
 };
 int bench_model_open(struct bench_model *m, const struct bench_open *o, struct err *e);
+int bench_model_look(struct bench_model *m, const struct bench_open *o,
+                     struct err *e); /* no weights: enough for bench_cost */
 void bench_model_close(struct bench_model *m);
 
 struct bench_test {

@@ -10,16 +10,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+int bench_model_look(struct bench_model *m, const struct bench_open *o, struct err *e)
+{
+    *m = (struct bench_model){.backend = o->backend, .ledger = o->ledger, .max_batch = o->max_batch};
+    int r = file_open(&m->file, o->path, e);
+    if (r || (r = model_read(m->file, &m->info, e)) || (r = model_build(m->file, &m->info, o->flags, &m->graph, e))) {
+        bench_model_close(m);
+        return r;
+    }
+    m->file_bytes = m->file->data.size;
+    return 0;
+}
+
 int bench_model_open(struct bench_model *m, const struct bench_open *o, struct err *e)
 {
     struct backend *b = o->backend;
     struct ledger *l = o->ledger;
-    int max_batch = o->max_batch;
-    *m = (struct bench_model){.backend = b, .ledger = l, .max_batch = max_batch};
-    int r = file_open(&m->file, o->path, e);
-    if (r || (r = model_read(m->file, &m->info, e)) || (r = model_build(m->file, &m->info, o->flags, &m->graph, e)))
-        goto fail;
-    m->file_bytes = m->file->data.size;
+    int max_batch = o->max_batch, r = bench_model_look(m, o, e);
+    if (r)
+        return r;
     if ((r = ledger_owner_new(l, "bench/weights", &m->own_weights, e)) ||
         (r = ledger_owner_new(l, "bench/staging", &m->own_staging, e)) ||
         (r = ledger_owner_new(l, "bench/plan", &m->own_plan, e)) ||

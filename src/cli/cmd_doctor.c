@@ -1,4 +1,5 @@
-/* hearth doctor: what this machine offers, what is wrong, what to do. Owns the findings; kernels are tested in doctor_kernels.c. */
+/* hearth doctor: what this machine offers, what is wrong, what to do. Owns the findings; kernels are tested in doctor_kernels.c,
+ * the roof is measured in doctor_roof.c. */
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/fs.h"
@@ -35,6 +36,7 @@ struct report {
     struct doctor_kernel kernel[DOCTOR_KERNELS];
     int n_kernels;
     double kernels_s;
+    struct doctor_roof roof;
     struct cpu_memory memory;
     size_t ceiling;
     uint64_t disk_free;
@@ -204,6 +206,14 @@ static void look_at_server(struct report *r, const char *dir)
     }
 }
 
+/* Last: it takes a second, and needs a data folder for the models. */
+static void look_at_roof(struct report *r, unsigned mask, const char *dir)
+{
+    struct err e;
+    if (r->dir && doctor_roof(&r->roof, mask, dir, &e))
+        problem(r, false, "what models may reach here is not known: %s", e.msg);
+}
+
 static int print_report(const struct report *r, const char *features)
 {
     char a[OUT_SHORT], b[OUT_SHORT], c[OUT_SHORT];
@@ -220,6 +230,7 @@ static int print_report(const struct report *r, const char *features)
     for (size_t i = 0; kernel_entry_name(i); i++)
         printf("%s%-16s %-6s%s", i % 3 == 0 ? "          " : "  ", kernel_entry_name(i), kernel_entry_level(&r->k, i),
                i % 3 == 2 || !kernel_entry_name(i + 1) ? "\n" : "");
+    doctor_roof_print(&r->roof);
     printf("Memory    %s, %s available, ceiling %s\n", out_bytes(a, r->memory.total), out_bytes(b, r->memory.available),
            out_bytes(c, r->ceiling));
     printf("Disk      %s free in %s\n", out_bytes(a, r->disk_free), r->dir ? r->dir : "(no data folder)");
@@ -257,6 +268,7 @@ static int print_json(const struct report *r, const char *features, bool well)
     for (int i = 0; i < r->n_kernels; i++)
         jsonw_kbool(&w, r->kernel[i].name, r->kernel[i].ok);
     jsonw_end_obj(&w);
+    doctor_roof_json(&r->roof, &w);
     jsonw_kint(&w, "memory_total", (int64_t)r->memory.total);
     jsonw_kint(&w, "memory_available", (int64_t)r->memory.available);
     jsonw_kint(&w, "ceiling", (int64_t)r->ceiling);
@@ -317,6 +329,7 @@ int cmd_doctor(const struct command *c, int argc, char **argv)
     look_at_disk(r, v.data_dir);
     look_at_machine(r);
     look_at_server(r, v.data_dir);
+    look_at_roof(r, mask, v.data_dir);
     bool well = true;
     for (int i = 0; i < r->n_problems; i++)
         well = well && !r->problem[i].error;
@@ -326,6 +339,7 @@ int cmd_doctor(const struct command *c, int argc, char **argv)
         code = CLI_FAILED;
     mem_free(r->dir);
     mem_free(r->server);
+    mem_free(r->roof.model);
     mem_free(r);
     return code;
 }

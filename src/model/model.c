@@ -176,12 +176,19 @@ int model_read(const struct model_file *f, struct model_info *out, struct err *e
     return 0;
 }
 
+static const enum dtype kv_types[] = {DT_F32, DT_F16, DT_BF16, DT_Q8_0, DT_F8_E4M3};
+
+const char *model_kv_name(int i)
+{
+    return i >= 0 && (size_t)i < sizeof kv_types / sizeof *kv_types ? dtype_info(kv_types[i])->name : NULL;
+}
+
 int model_kv_flag(const char *name, unsigned *out, struct err *e)
 {
-    static const enum dtype types[] = {DT_F32, DT_F16, DT_BF16, DT_Q8_0, DT_F8_E4M3};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (strcasecmp(name, dtype_info(types[i])->name) == 0) {
-            *out = ((unsigned)types[i] + 1) << MODEL_KV;
+    const char *type;
+    for (int i = 0; (type = model_kv_name(i)); i++)
+        if (strcasecmp(name, type) == 0) {
+            *out = ((unsigned)kv_types[i] + 1) << MODEL_KV;
             return 0;
         }
     return err_set(e, ERR_USAGE, "cache type \"%s\" is not known: f32, f16, bf16, q8_0 or f8_e4m3", name);

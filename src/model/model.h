@@ -21,6 +21,7 @@ struct model_info {
 enum { MODEL_PRECISE = 1, MODEL_KV = 8 };
 /* The cache's types are f32, f16, bf16, q8_0 and f8_e4m3. ERR_USAGE names them. */
 int model_kv_flag(const char *name, unsigned *out, struct err *e);
+const char *model_kv_name(int i); /* "F32"; NULL past the end */
 
 int model_read(const struct model_file *f, struct model_info *out, struct err *e);
 /* Builds the graph (weights bound by index, KV layout, logits). Caller frees with graph_free. */
