@@ -4,6 +4,7 @@
 #include "base/cpu.h"
 #include "base/fs.h"
 #include "base/mem.h"
+#include "base/topo.h"
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/doctor.h"
@@ -37,6 +38,7 @@ struct report {
     int n_kernels;
     double kernels_s;
     struct doctor_roof roof;
+    struct topo topo;
     struct cpu_memory memory;
     size_t ceiling;
     uint64_t disk_free;
@@ -164,6 +166,7 @@ static void look_at_disk(struct report *r, const char *dir)
 static void look_at_machine(struct report *r)
 {
     char line[200];
+    topo_here(&r->topo);
     read_line("/sys/kernel/mm/transparent_hugepage/enabled", line, sizeof line);
     char *open = strchr(line, '['), *shut = open ? strchr(open, ']') : NULL;
     if (shut)
@@ -223,6 +226,8 @@ static int print_report(const struct report *r, const char *features)
     printf("Hearth %s\n\n", HEARTH_VERSION);
     printf("CPU       %s, %d usable cores%s\n", cpu_model(), cpu_count(),
            r->virtual_machine ? ", in a virtual machine" : "");
+    printf("Layout    %d CPUs on %d physical core%s of %d memory node%s\n", r->topo.n, r->topo.n_cores,
+           r->topo.n_cores > 1 ? "s" : "", r->topo.n_nodes, r->topo.n_nodes > 1 ? "s" : "");
     printf("Features  %s; L1d %s, L2 %s, L3 %s\n", features, out_bytes(a, cpu_cache_bytes(1)),
            out_bytes(b, cpu_cache_bytes(2)), out_bytes(c, cpu_cache_bytes(3)));
     printf("Kernels   level %s; self-test: %d of %d equal the reference bit for bit (%.0f ms)\n", r->k.level,
@@ -255,6 +260,9 @@ static int print_json(const struct report *r, const char *features, bool well)
     jsonw_kbool(&w, "ok", well);
     jsonw_kstr(&w, "cpu", cpu_model());
     jsonw_kint(&w, "cores", cpu_count());
+    jsonw_kint(&w, "cpus", r->topo.n);
+    jsonw_kint(&w, "physical_cores", r->topo.n_cores);
+    jsonw_kint(&w, "memory_nodes", r->topo.n_nodes);
     jsonw_kstr(&w, "features", features);
     jsonw_kbool(&w, "virtual_machine", r->virtual_machine);
     jsonw_kstr(&w, "kernel_level", r->k.level);
