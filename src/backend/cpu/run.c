@@ -54,6 +54,8 @@ static void run_rows(const struct run *r, int step)
 struct cut {
     size_t groups, tokens;
 };
+/* Each call prepares its tokens' activations once for all its groups, so it should have several. */
+enum { CUT = 6 };
 
 size_t run_groups(const struct run *r, const struct micro *m)
 {
@@ -68,11 +70,11 @@ static struct cut run_cut(const struct run *r, const struct step *s, size_t n_to
     const struct kernels *k = &r->b->kernels;
     struct cut c = {.tokens = k->linear_tokens};
     size_t tiles = (n_tok + c.tokens - 1) / c.tokens;
-    c.groups = total * tiles / ((size_t)n_threads * 12);
+    c.groups = total * tiles / ((size_t)n_threads * 4) / CUT * CUT;
     if (n_tok > 16 && c.groups > k->linear_groups)
         c.groups = k->linear_groups;
-    if (c.groups < 1)
-        c.groups = 1;
+    if (c.groups < CUT)
+        c.groups = CUT;
     return c;
 }
 
