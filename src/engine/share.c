@@ -94,7 +94,8 @@ static void to_disk(struct request *r, int cls, int j, int n_tok)
         kvdisk_write(m->engine->disk, &k, r->kv[cls].page[j]);
 }
 
-/* What was found in memory stays on disk, too, or comes there again; the deepest first: the others are of more use. */
+/* What r holds stays on disk, or comes there again; the deepest first: the others are of more use. Of a class with a window that
+ * is all that is ever written: what it takes to go on where somebody ended, was preempted, or began behind what others computed. */
 static void keep_on_disk(struct request *r)
 {
     for (int c = 0; c < GRAPH_KV_CLASSES; c++)
@@ -158,7 +159,8 @@ static void publish(struct request *r, int j, int n_tok)
 {
     for (int c = 0; c < GRAPH_KV_CLASSES; c++) {
         struct kv_pool *p = &r->model->kv[c];
-        if (p->shape && prefix_publish(p, &r->kv[c], j, r->hash[j], r->token + (size_t)j * KV_BLOCK, n_tok))
+        if (p->shape && prefix_publish(p, &r->kv[c], j, r->hash[j], r->token + (size_t)j * KV_BLOCK, n_tok) &&
+            (!p->window || n_tok < KV_BLOCK))
             to_disk(r, c, j, n_tok);
     }
 }
@@ -179,6 +181,7 @@ void share_leave(struct request *r)
     share_publish(r);
     if (rest && !r->model->engine->opts.no_prefix_cache)
         publish(r, r->n_done / KV_BLOCK, rest);
+    keep_on_disk(r);
     for (int c = 0; c < GRAPH_KV_CLASSES; c++)
         kv_drop(&r->model->kv[c], &r->kv[c]);
     r->n_done = r->n_published = 0;
