@@ -401,7 +401,6 @@ static void write_item(struct kvdisk *d, struct write *w)
 static void *io_main(void *arg)
 {
     struct kvdisk *d = arg;
-    bool dirty = false;
     pthread_mutex_lock(&d->lock);
     for (;;) {
         struct kvdisk_job *j;
@@ -412,15 +411,6 @@ static void *io_main(void *arg)
             struct write *w = d->first;
             d->first = w->next;
             write_item(d, w);
-            dirty = true;
-        } else if (dirty && d->current) { /* nothing to do: what was written becomes durable */
-            struct kvdisk_segment *s = d->current;
-            s->users++;
-            pthread_mutex_unlock(&d->lock);
-            fdatasync(s->fd);
-            pthread_mutex_lock(&d->lock);
-            segment_put(s);
-            dirty = false;
         } else if (d->stop) {
             break;
         } else {

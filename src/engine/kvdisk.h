@@ -1,7 +1,7 @@
 /* kvdisk: the prefix cache's second tier: indexed blocks in files, so that they survive eviction and restart. One folder, segment
  * files that are only ever appended to, records of a head (chain hash, tokens, checksums) and the block's bytes. A
  * head that is not whole ends its segment, data that is not what its checksum says is no hit: whatever a crash leaves, no wrong
- * bits come back. When the limit is reached the segment that was used least recently goes.
+ * bits come back. So nothing waits for the disk to be safe: the system writes when it sees fit, and a crash costs what was last. When the limit is reached the segment that was used least recently goes.
  *
  * Two I/O threads read and write; the engine thread copies what is to be written and is told when what it asked for is there. Reads
  * come before writes. The chain hash begins with the model's fingerprint, so another model's blocks are never found. */

@@ -40,7 +40,8 @@ def answers_without_cache(models):
             said, cached = answer(s, question(i, names))
             assert cached == 0, cached
             want.append(said)
-            s.post("/api/unload", {"model": names[i % 2]})  # what was computed goes with it
+            gone = {"model": names[i % 2]}  # and what was computed goes with it
+            assert wait_for(lambda gone=gone: s.post("/api/unload", gone).status == 200), gone
         return names, want
 
 
