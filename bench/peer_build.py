@@ -50,7 +50,7 @@ def cmake_args(variant, fix):
 
 def source(python):
     """The sources at one place, so that ccache finds what variants share."""
-    folder = os.path.join(ROOT, ".cache", "peers-src")
+    folder = os.path.realpath(os.path.join(ROOT, ".cache", "peers-src"))  # the flags name it, whoever asks
     tree = os.path.join(folder, NATIVE.replace("llama-cpp-python==", "llama_cpp_python-"))
     if not os.path.isdir(tree):
         os.makedirs(folder, exist_ok=True)
