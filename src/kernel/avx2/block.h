@@ -1,18 +1,9 @@
-/* block: inside avx2: one block of eight rows of the quantised formats, unpacked, and its product with one token. Included by
- * linear.c and few.c; what may be added in int16 is in linear.c. */
+/* block: inside avx2: what the loops over quantised weights share: reading codes and scales, fetching ahead, writing rows. */
 #ifndef HEARTH_KERNEL_AVX2_BLOCK_H
 #define HEARTH_KERNEL_AVX2_BLOCK_H
 #include "kernel/avx2/avx2.h"
 #include <immintrin.h>
 #include <string.h>
-
-/* One token's share of one block. In a panel: quads over 8 lanes, then three vectors: dx, and what the format adds: xs, or what the
- * zero point subtracts. */
-struct entry256 {
-    const int8_t *hi, *lo;
-    const float *dx, *xs;
-    const int32_t *z0, *z1;
-};
 
 struct half256 { /* one block of eight rows, ready to multiply */
     __m256i q[8];
@@ -132,107 +123,6 @@ AVX2_INLINE void load_half_block(struct half256 *w, const struct unit256 *u, con
     load_codes(w->q, head + f->header + (size_t)b * layout_block_bytes(f) + 4 * h, f->bits);
 }
 
-/* Quad j for all lanes: spread in the panel already, or broadcast now. */
-AVX2_INLINE __m256i quads(const int8_t *x, int j, bool panel)
-{
-    return panel ? load256((const uint8_t *)x + 32 * j) : quad(x + 4 * j);
-}
-
-AVX2_INLINE __m256i pair(const struct half256 *w, const int8_t *x, int j, bool panel)
-{
-    return _mm256_maddubs_epi16(w->q[j], quads(x, j, panel));
-}
-
-AVX2_INLINE __m256i quarter(const struct half256 *w, const int8_t *x, int j, bool panel) /* four quads, in int16 */
-{
-    return _mm256_add_epi16(_mm256_add_epi16(pair(w, x, j, panel), pair(w, x, j + 1, panel)),
-                            _mm256_add_epi16(pair(w, x, j + 2, panel), pair(w, x, j + 3, panel)));
-}
-
-/* sum of code * x over half h of a Q6_K block, one plane of activations. */
-AVX2_INLINE __m256i half_sum(const struct half256 *w, const int8_t *x, int h, bool panel)
-{
-    const __m256i ones = _mm256_set1_epi16(1);
-    __m256i a = _mm256_add_epi16(pair(w, x, 4 * h, panel), pair(w, x, 4 * h + 1, panel));
-    __m256i b = _mm256_add_epi16(pair(w, x, 4 * h + 2, panel), pair(w, x, 4 * h + 3, panel));
-    return _mm256_add_epi32(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones));
-}
-
-/* sum of code * x over the block, one plane of activations. */
-AVX2_INLINE __m256i plane_sum(const struct half256 *w, const int8_t *x, int bits, bool panel)
-{
-    const __m256i ones = _mm256_set1_epi16(1);
-    if (bits == 8) {
-        __m256i s = _mm256_setzero_si256();
-        for (int j = 0; j < 8; j++) {
-            __m256i p = _mm256_maddubs_epi16(_mm256_abs_epi8(w->q[j]), _mm256_sign_epi8(quads(x, j, panel), w->q[j]));
-            s = _mm256_add_epi32(s, _mm256_madd_epi16(p, ones));
-        }
-        return s;
-    }
-    __m256i a = quarter(w, x, 0, panel), b = quarter(w, x, 4, panel);
-    if (bits == 5)
-        return _mm256_add_epi32(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones));
-    return _mm256_madd_epi16(_mm256_add_epi16(a, b), ones);
-}
-
-AVX2_INLINE __m256i z_lanes(const int32_t *z, bool panel)
-{
-    return panel ? load256((const uint8_t *)z) : _mm256_set1_epi32(*z);
-}
-
-AVX2_INLINE __m256 f_lanes(const float *v, bool panel)
-{
-    return panel ? _mm256_load_ps(v) : _mm256_set1_ps(*v);
-}
-
-/* (float) of the exact sum of half h of a Q6_K block, zero point taken off. */
-AVX2_INLINE __m256 half_total(const struct half256 *w, const struct entry256 *e, int h, bool wide, bool panel)
-{
-    if (panel) {
-        __m256i p = _mm256_add_epi16(quarter(w, e->hi, 4 * h, true), z_lanes(h ? e->z1 : e->z0, true));
-        return _mm256_cvtepi32_ps(_mm256_madd_epi16(p, _mm256_set1_epi16(1)));
-    }
-    __m256i s = half_sum(w, e->hi, h, panel);
-    if (wide)
-        s = _mm256_add_epi32(_mm256_slli_epi32(s, 7), half_sum(w, e->lo, h, panel));
-    return _mm256_cvtepi32_ps(_mm256_add_epi32(s, z_lanes(h ? e->z1 : e->z0, panel)));
-}
-
-AVX2_INLINE __m256 total(const struct half256 *w, const struct entry256 *e, const struct kernel_format *f, bool wide,
-                         bool panel)
-{
-    if (panel && f->zero == 16) {
-        __m256i p = _mm256_add_epi16(quarter(w, e->hi, 0, true), quarter(w, e->hi, 4, true));
-        p = _mm256_add_epi16(p, z_lanes(e->z0, true));
-        return _mm256_cvtepi32_ps(_mm256_madd_epi16(p, _mm256_set1_epi16(1)));
-    }
-    __m256i s = plane_sum(w, e->hi, f->bits, panel);
-    if (wide)
-        s = _mm256_add_epi32(_mm256_slli_epi32(s, 7), plane_sum(w, e->lo, f->bits, panel));
-    if (f->zero == 8 || f->zero == 16) {
-        __m256i z = z_lanes(e->z0, panel);
-        s = _mm256_add_epi32(s, f->zero == 16 ? _mm256_slli_epi32(z, 1) : z);
-    }
-    return _mm256_cvtepi32_ps(s);
-}
-
-/* One token: returns acc with the block added. */
-AVX2_INLINE __m256 step(__m256 acc, const struct half256 *w, const struct entry256 *e, const struct kernel_format *f,
-                        bool wide, bool panel)
-{
-    __m256 p;
-    if (f->dtype == DT_Q6_K)
-        p = _mm256_fmadd_ps(half_total(w, e, 1, wide, panel), w->m,
-                            _mm256_mul_ps(half_total(w, e, 0, wide, panel), w->d));
-    else
-        p = _mm256_mul_ps(total(w, e, f, wide, panel), w->d);
-    acc = _mm256_fmadd_ps(p, f_lanes(e->dx, panel), acc);
-    if (f->minimum)
-        acc = _mm256_fmadd_ps(w->m, f_lanes(e->xs, panel), acc);
-    return acc;
-}
-
 AVX2_INLINE void store_rows(const struct linear_args *a, size_t g, size_t t, const float *acc)
 {
     size_t left = a->n_rows - g * 16, n = left < 16 ? left : 16;
@@ -252,12 +142,6 @@ AVX2_INLINE void fetch(const uint8_t *w, size_t ahead, int b, const struct kerne
     size_t share = layout_unit_bytes(f) / (size_t)f->blocks;
     for (size_t i = 0; ahead && i < share; i += 64)
         _mm_prefetch((const char *)w + ahead + (size_t)b * share + i, _MM_HINT_T0);
-}
-
-AVX2_INLINE struct entry256 act_entry(const struct act_block *x, size_t i, const struct kernel_format *f)
-{
-    return (struct entry256){
-        x->hi + 32 * i, x->lo + 32 * i, x->dx + i, x->xs + i, f->dtype == DT_Q6_K ? x->n0 + i : x->n8 + i, x->n1 + i};
 }
 
 #endif

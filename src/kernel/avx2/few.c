@@ -1,71 +1,296 @@
-/* avx2/few: quantised weights times few tokens: a stream over the weights, activations broadcast; the float sums in L1, or in
- * registers for one token. The arithmetic is linear.c's. */
+/* avx2/few: quantised weights times up to AVX2_FEW tokens: a stream over the weights, activations broadcast. What may be added in
+ * int16, and why, is in linear.c.
+ *
+ * Both halves of a group meet the same tokens: a block is unpacked once, into L1, and multiplied with tiles of 4 x 16, so that a
+ * broadcast serves two products and an unpacked vector four. For one token nothing is unpacked but on the way, plane by plane: the sums
+ * of a group are two registers.
+ *
+ * 15-bit activations and 8-bit codes are multiplied as pairs of int16; their activations are widened once per call. So are the words
+ * that take the zero point off int16 sums. Both wait in the scratch. */
 #include "kernel/avx2/block.h"
 
-/* One token: sums in registers. */
-AVX2_INLINE void single(const struct linear_args *a, size_t g, size_t t, const struct kernel_format *f, bool wide)
+enum { TILE = 4 };
+
+/* What of a format and the activations' width decides the loop: constants once inlined. */
+struct shape {
+    const struct kernel_format *f;
+    bool pairs, wide;
+    int words; /* of a token's block in the scratch */
+};
+
+/* One block of 16 rows, in halves of eight. */
+struct block256 {
+    const uint8_t *p; /* the planes */
+    __m256 d[2], m[2];
+    __m256i q[16][2]; /* quads, or pairs: the even bytes of a quad, then the odd ones */
+};
+
+/* The scales of a unit that its blocks share. */
+struct head256 {
+    __m256 d[2], m[2];
+    uint8_t s[256];
+};
+
+/* n neighbouring tokens of one tile of activations, one block. */
+struct tokens256 {
+    const int8_t *x;
+    const float *dx, *xs;
+    const int32_t *n8, *n0, *n1;
+    const int32_t *word;
+};
+
+/* ---- activations ---- */
+
+/* 16 activations as int16, of each four the elements 0 and 2, then 1 and 3, as a quad's bytes fall apart with the least work. */
+AVX2_INLINE void put_pairs(int32_t *to, const int8_t *hi, const int8_t *lo, bool wide)
 {
-    const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
-    const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
-    size_t units = a->k / 32 / (size_t)f->blocks, width = layout_tile_width(a->n_tok, t);
-    __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-    for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
-        struct unit256 unit;
-        load_unit(&unit, w, 0, 8, f);
-        for (int b = 0; b < f->blocks; b++) {
-            struct act_block x = layout_act(tile, width, u * (size_t)f->blocks + (size_t)b, wide);
-            struct entry256 e = act_entry(&x, t % 8, f);
-            fetch(w, a->ahead, b, f);
-            for (int h = 0; h < 2; h++) {
-                struct half256 blk;
-                __asm__("" : "+r"(e.hi)); /* else the broadcasts of both halves are merged, and spilled */
-                load_half_block(&blk, &unit, w, b, 8 * h, f);
-                sum[h] = step(sum[h], &blk, &e, f, wide, false);
-            }
-        }
-    }
-    float acc[16];
-    _mm256_storeu_ps(acc, sum[0]);
-    _mm256_storeu_ps(acc + 8, sum[1]);
-    store_rows(a, g, t, acc);
+    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0, 1, 4, 5, 2, 3, 6, 7,
+                                           8, 9, 12, 13, 10, 11, 14, 15);
+    __m256i v = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)hi));
+    if (wide)
+        v = _mm256_add_epi16(_mm256_slli_epi16(v, 7),
+                             _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)lo)));
+    _mm256_store_si256((__m256i *)(void *)to, _mm256_shuffle_epi8(v, order));
 }
 
-/* Tokens [t, t + n) of one tile: a block is unpacked once for all. */
-AVX2_INLINE void few(const struct linear_args *a, size_t g, size_t t, size_t n, const struct kernel_format *f,
-                     bool wide)
+/* What a zero point of 16 or 32 subtracts from the two int16 of a lane: [0] of the lower 16 k, [1] of the upper. */
+AVX2_INLINE void put_zeros(int32_t *to, const struct act_block *x, size_t i, const struct kernel_format *f)
 {
-    const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
+    const int zero = f->bits == 6 ? 32 : 16;
+    __m256i p = _mm256_maddubs_epi16(_mm256_set1_epi8((char)zero), load256((const uint8_t *)x->hi + 32 * i));
+    p = _mm256_add_epi16(p, _mm256_shuffle_epi32(p, 0x4E));
+    p = _mm256_add_epi16(p, _mm256_shuffle_epi32(p, 0xB1));
+    p = _mm256_sub_epi16(_mm256_setzero_si256(), p);
+    __m128i a = _mm256_castsi256_si128(p), b = _mm256_extracti128_si256(p, 1);
+    to[0] = _mm_cvtsi128_si32(f->bits == 6 ? a : _mm_add_epi16(a, b));
+    to[1] = f->bits == 6 ? _mm_cvtsi128_si32(b) : -2 * x->n8[i]; /* 5 bits with a minimum: given back */
+}
+
+/* Tokens [t, t + n): word[block][n][s->words]. */
+AVX2_INLINE void prepare(int32_t *word, const struct linear_args *a, size_t t, size_t n, const struct shape *s)
+{
+    for (size_t b = 0; s->words && b < a->k / 32; b++)
+        for (size_t i = t; i < t + n; i++, word += s->words) {
+            const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, i, s->wide);
+            struct act_block x = layout_act(tile, layout_tile_width(a->n_tok, i), b, s->wide);
+            if (!s->pairs) {
+                put_zeros(word, &x, i % 8, s->f);
+                continue;
+            }
+            for (size_t h = 0; h < 2; h++)
+                put_pairs(word + 8 * h, x.hi + 32 * (i % 8) + 16 * h, x.lo + 32 * (i % 8) + 16 * h, s->wide);
+        }
+}
+
+/* ---- weights ---- */
+
+AVX2_INLINE void load_head(struct head256 *u, const uint8_t *head, const struct kernel_format *f)
+{
+    bool k = f->minimum && f->blocks == 8;
+    if (k)
+        unpack_k_scales(u->s, head);
+    for (int h = 0; h < 2; h++) {
+        u->d[h] = load_half(head + 16 * h);
+        if (f->minimum)
+            u->m[h] = load_half(head + 32 + 16 * h);
+        if (k)
+            u->m[h] = _mm256_sub_ps(_mm256_setzero_ps(), u->m[h]);
+    }
+}
+
+AVX2_INLINE void load_scales(struct block256 *w, const struct head256 *u, const uint8_t *head, int b,
+                             const struct kernel_format *f)
+{
+    bool k = f->minimum && f->blocks == 8;
+    for (int h = 0; h < 2; h++) {
+        w->d[h] = u->d[h];
+        if (f->minimum)
+            w->m[h] = u->m[h];
+        if (k) {
+            w->d[h] = _mm256_mul_ps(u->d[h], bytes_ps(u->s + 16 * b + 8 * h));
+            w->m[h] = _mm256_mul_ps(u->m[h], bytes_ps(u->s + 128 + 16 * b + 8 * h));
+        }
+        if (f->halves) {
+            w->d[h] = _mm256_mul_ps(u->d[h], sbytes_ps(head + 32 + 32 * b + 8 * h));
+            w->m[h] = _mm256_mul_ps(u->d[h], sbytes_ps(head + 48 + 32 * b + 8 * h));
+        }
+    }
+}
+
+/* Quad j of eight rows; p: the planes, moved to them. The bits above four go through a table: of a nibble, where they belong. */
+AVX2_INLINE __m256i code(const uint8_t *p, int j, int bits)
+{
+    const __m256i low = _mm256_set1_epi8(15);
+    if (bits == 8)
+        return load256(p + 64 * j);
+    __m256i z = load256(p + 64 * (j & 3)), q = _mm256_and_si256(j < 4 ? z : _mm256_srli_epi16(z, 4), low);
+    if (bits == 4)
+        return q;
+    __m256i up = load256(p + 256 + (bits == 6 ? 64 * (j / 4) : 0));
+    bool upper = bits == 6 ? j % 4 > 1 : j > 3;
+    int at = bits == 6 ? 2 * (j % 2) : j % 4;
+    char to[16];
+    for (int i = 0; i < 16; i++)
+        to[i] = (char)((i >> at & (bits == 6 ? 3 : 1)) << 4);
+    __m256i table =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(to[0], to[1], to[2], to[3], to[4], to[5], to[6], to[7], to[8], to[9],
+                                                  to[10], to[11], to[12], to[13], to[14], to[15]));
+    up = _mm256_and_si256(upper ? _mm256_srli_epi16(up, 4) : up, low);
+    return _mm256_or_si256(q, _mm256_shuffle_epi8(table, up));
+}
+
+/* Quad i, or pair i, of half h. */
+AVX2_INLINE __m256i code_at(const uint8_t *p, int i, int h, const struct shape *s)
+{
+    if (!s->pairs)
+        return code(p + 32 * h, i, s->f->bits);
+    __m256i q = code(p + 32 * h, i / 2, s->f->bits);
+    return i % 2 ? _mm256_srli_epi16(q, 8) : _mm256_and_si256(q, _mm256_set1_epi16(255));
+}
+
+/* ---- one block, n tokens ---- */
+
+/* The exact sum of a block, or of half one, zero point taken off. */
+AVX2_INLINE __m256 sum_ps(__m256i v, const struct tokens256 *x, size_t t, int part, const struct shape *s)
+{
+    const struct kernel_format *f = s->f;
+    if (!s->pairs) {
+        if (f->bits > 4)
+            v = _mm256_add_epi16(v, _mm256_set1_epi32(x->word[2 * t + (size_t)part]));
+        v = _mm256_madd_epi16(v, _mm256_set1_epi16(1));
+        if (f->bits == 5 && f->minimum)
+            v = _mm256_add_epi32(v, _mm256_set1_epi32(x->word[2 * t + 1]));
+        if (f->zero == 8)
+            v = _mm256_add_epi32(v, _mm256_set1_epi32(x->n8[t]));
+    } else if (f->zero == 32) {
+        v = _mm256_add_epi32(v, _mm256_set1_epi32(part ? x->n1[t] : x->n0[t]));
+    } else if (f->zero) {
+        v = _mm256_add_epi32(v, _mm256_set1_epi32(x->n8[t] * (f->zero / 8)));
+    }
+    return _mm256_cvtepi32_ps(v);
+}
+
+/* acc[t] += block * token t. direct: nothing was unpacked. */
+AVX2_INLINE void tile_mul(__m256 (*acc)[2], const struct block256 *w, struct tokens256 *x, int n, bool direct,
+                          const struct shape *s)
+{
+    /* gcc would compute what tiles of all sizes share before the choice of one, put off the additions, and spill both. */
+    __asm__ volatile("" : "+r"(x->x), "+r"(x->word), "+r"(x->dx), "+r"(x->xs));
+    const int steps = s->pairs ? 16 : 8, each = s->pairs ? 2 : 1;
+    __m256i sum[2][TILE][2];
+    __m256 v[TILE][2];
+#pragma GCC unroll 16
+    for (int e = 0; e < steps; e++) {
+        /* direct: the quads of one plane, j and j + 4, one after the other */
+        int i = direct ? (e / each % 2 * 4 + e / each / 2) * each + e % each : e, part = s->f->halves && i >= steps / 2;
+        const bool first = s->f->halves ? i % (steps / 2) == 0 : i == 0;
+        __m256i q[2];
+        for (int h = 0; h < 2; h++) {
+            q[h] = direct ? code_at(w->p, i, h, s) : w->q[i][h];
+            __asm__ volatile("" : "+x"(q[h]));
+        }
+        for (int t = 0; t < n; t++) {
+            __m256i xv = s->pairs ? _mm256_set1_epi32(x->word[16 * t + i]) : quad(x->x + 32 * t + 4 * i);
+            for (int h = 0; h < 2; h++) {
+                __m256i product = s->pairs ? _mm256_madd_epi16(q[h], xv) : _mm256_maddubs_epi16(q[h], xv),
+                        *to = &sum[part][t][h];
+                *to = first ? product : s->pairs ? _mm256_add_epi32(*to, product) : _mm256_add_epi16(*to, product);
+                __asm__ volatile("" : "+x"(*to));
+            }
+        }
+        if (s->f->halves && e == (direct ? steps - 1 : steps / 2 - 1))
+            for (int t = 0; t < n; t++)
+                for (int h = 0; h < 2; h++)
+                    v[t][h] = _mm256_mul_ps(sum_ps(sum[0][t][h], x, (size_t)t, 0, s), w->d[h]);
+    }
+    for (int t = 0; t < n; t++)
+        for (int h = 0; h < 2; h++) {
+            if (s->f->halves)
+                v[t][h] = _mm256_fmadd_ps(sum_ps(sum[1][t][h], x, (size_t)t, 1, s), w->m[h], v[t][h]);
+            else
+                v[t][h] = _mm256_mul_ps(sum_ps(sum[0][t][h], x, (size_t)t, 0, s), w->d[h]);
+            acc[t][h] = _mm256_fmadd_ps(v[t][h], _mm256_set1_ps(x->dx[t]), acc[t][h]);
+            if (s->f->minimum)
+                acc[t][h] = _mm256_fmadd_ps(w->m[h], _mm256_set1_ps(x->xs[t]), acc[t][h]);
+        }
+}
+
+/* ---- a group ---- */
+
+/* Block b for token t of the call, the i-th of n that were prepared. */
+AVX2_INLINE struct tokens256 tokens_at(const struct linear_args *a, const int32_t *word, size_t b, size_t t, size_t i,
+                                       size_t n, const struct shape *s)
+{
+    const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, s->wide);
+    struct act_block x = layout_act(tile, layout_tile_width(a->n_tok, t), b, s->wide);
+    size_t at = t % 8;
+    return (struct tokens256){
+        x.hi + 32 * at, x.dx + at, x.xs + at, x.n8 + at, x.n0 + at, x.n1 + at, word + (b * n + i) * (size_t)s->words};
+}
+
+AVX2_INLINE void group_mul(const struct linear_args *a, size_t g, size_t t, size_t n, const struct shape *s, bool one)
+{
+    const struct kernel_format *f = s->f;
     const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
-    size_t units = a->k / 32 / (size_t)f->blocks, width = layout_tile_width(a->n_tok, t);
-    float acc[8][16] __attribute__((aligned(32))) = {{0}};
-    for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
-        struct unit256 unit;
-        load_unit(&unit, w, 0, 8, f);
+    const int steps = s->pairs ? 16 : 8;
+    size_t blocks = a->k / 32;
+    __m256 acc[AVX2_FEW][2];
+    for (size_t i = 0; i < n; i++)
+        acc[i][0] = acc[i][1] = _mm256_setzero_ps();
+    for (size_t b0 = 0; b0 < blocks; b0 += (size_t)f->blocks, w += layout_unit_bytes(f)) {
+        struct head256 u;
+        load_head(&u, w, f);
         for (int b = 0; b < f->blocks; b++) {
-            struct act_block x = layout_act(tile, width, u * (size_t)f->blocks + (size_t)b, wide);
+            struct block256 blk;
             fetch(w, a->ahead, b, f);
-            for (int h = 0; h < 16; h += 8) {
-                struct half256 blk;
-                load_half_block(&blk, &unit, w, b, h, f);
-                for (size_t i = 0; i < n; i++) {
-                    struct entry256 e = act_entry(&x, t % 8 + i, f);
-                    _mm256_store_ps(acc[i] + h, step(_mm256_load_ps(acc[i] + h), &blk, &e, f, wide, false));
-                }
+            load_scales(&blk, &u, w, b, f);
+            blk.p = w + f->header + (size_t)b * layout_block_bytes(f);
+            if (one) {
+                struct tokens256 x = tokens_at(a, a->scratch, b0 + (size_t)b, t, 0, 1, s);
+                tile_mul(acc, &blk, &x, 1, true, s);
+                continue;
+            }
+#pragma GCC unroll 16
+            for (int i = 0; i < steps; i++)
+                for (int h = 0; h < 2; h++)
+                    blk.q[i][h] = code_at(blk.p, i, h, s);
+            for (size_t i = 0, m; i < n; i += m) { /* tiles of 4, 2, 1 tokens */
+                size_t room = 8 - (t + i) % 8, left = n - i < room ? n - i : room;
+                struct tokens256 x = tokens_at(a, a->scratch, b0 + (size_t)b, t + i, i, n, s);
+                m = left > 3 ? 4 : left > 1 ? 2 : 1;
+                if (m == 4)
+                    tile_mul(acc + i, &blk, &x, 4, false, s);
+                else if (m == 2)
+                    tile_mul(acc + i, &blk, &x, 2, false, s);
+                else
+                    tile_mul(acc + i, &blk, &x, 1, false, s);
             }
         }
     }
-    for (size_t i = 0; i < n; i++)
-        store_rows(a, g, t + i, acc[i]);
+    for (size_t i = 0; i < n; i++) {
+        float sum[16];
+        _mm256_storeu_ps(sum, acc[i][0]);
+        _mm256_storeu_ps(sum + 8, acc[i][1]);
+        store_rows(a, g, t + i, sum);
+    }
 }
 
 AVX2_INLINE void mul(const struct linear_args *a, size_t t, size_t n, const struct kernel_format *f, bool wide)
 {
+    const bool pairs = wide || f->bits == 8;
+    const struct shape s = {f, pairs, wide, pairs ? 16 : f->bits > 4 ? 2 : 0};
     size_t groups = (a->n_rows + 15) / 16, g1 = a->g1 < groups ? a->g1 : groups;
+    prepare(a->scratch, a, t, n, &s);
     for (size_t g = a->g0; g < g1; g++)
         if (n == 1)
-            single(a, g, t, f, wide);
+            group_mul(a, g, t, 1, &s, true);
         else
-            few(a, g, t, n, f, wide);
+            group_mul(a, g, t, n, &s, false);
+}
+
+size_t avx2_few_scratch(size_t k, size_t n_tok)
+{
+    return k / 32 * (n_tok < AVX2_FEW ? n_tok : AVX2_FEW) * 64;
 }
 
 #define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)

@@ -20,9 +20,8 @@ static void mul_BF16(const struct linear_args *a)
 
 static size_t linear_scratch(size_t k, size_t n_tok)
 {
-    (void)k;
-    (void)n_tok;
-    size_t f = float_scratch(), q = avx2_linear_scratch();
+    size_t f = float_scratch(), q = avx2_linear_scratch(), few = avx2_few_scratch(k, n_tok);
+    q = q > few ? q : few;
     return f > q ? f : q;
 }
 

@@ -322,30 +322,22 @@ AVX2_INLINE void many(const struct linear_args *a, size_t t, size_t n, const str
         batch_mul(a, g, g1 - g < BATCH ? g1 - g : BATCH, t, n, f);
 }
 
-/* Where tiles begin to pay: later on cores that need the stream (linear_args.ahead). */
-AVX2_INLINE size_t most_few(const struct linear_args *a, const struct kernel_format *f)
-{
-    if (a->wide && !f->e2m1)
-        return f->bits == 8 ? 4 : 8;
-    return a->ahead && !f->e2m1 ? 16 : 8;
-}
-
 AVX2_INLINE void mul(const struct linear_args *a, const struct kernel_format *f)
 {
     const bool pairs = a->wide || f->bits == 8;
+    const size_t most_few = f->e2m1 ? 8 : AVX2_FEW;
     for (size_t t = a->t0, n; t < a->t1; t += n) {
         size_t left = a->t1 - t, room = 8 - t % 8, most = pairs ? AVX2_PAIRS_TOK : STRIPE;
         n = left < most ? left : most;
-        if (left > most_few(a, f) && pairs)
+        if (left <= most_few && !f->e2m1)
+            avx2_few(a, f->dtype, t, n = left);
+        else if (left > most_few && pairs)
             avx2_pairs(a, f->dtype, t, n);
-        else if (left > most_few(a, f))
+        else if (left > most_few)
             many(a, t, n, f);
         else {
             n = left < room ? left : room;
-            if (f->e2m1)
-                avx2_e2m1_few(a, f->halves, t, n);
-            else
-                avx2_few(a, f->dtype, t, n);
+            avx2_e2m1_few(a, f->halves, t, n);
         }
     }
 }
