@@ -118,7 +118,7 @@ int draft_guess(struct request *r, int max)
                                .n_prompt = r->n_prompt,
                                .n_token = r->n_token + n,
                                .params = &r->sample};
-        if (sample_token(&in, &d->sample, &r->token[r->n_token + n], NULL) < 0)
+        if (sample_token(&in, d->sample, &r->token[r->n_token + n], NULL) < 0)
             return n;
     }
     return max;

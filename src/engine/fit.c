@@ -9,7 +9,7 @@ void fit_load(const struct engine *g, const struct graph *graph, struct engine_f
     f->weights = backend_weights_bytes(g->backend, graph);
     f->staging = backend_staging_bytes(g->backend, graph);
     f->scratch = backend_plan_bytes(g->backend, graph, g->max_tok, g->opts.max_batch) + n_vocab * sizeof(float) +
-                 sample_scratch_bytes(n_vocab) + step_bytes(g);
+                 choose_scratch_bytes(g, n_vocab) + step_bytes(g);
     f->kv_token =
         kv_alloc_bytes(graph->kv_class[0].block_bytes) / KV_BLOCK; /* beyond its window class 1 does not grow */
 }

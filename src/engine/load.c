@@ -101,7 +101,7 @@ static void model_free(struct engine_model *m)
         ledger_dealloc(m->own_scratch, m->logits, (size_t)m->logit_rows * n_vocab * sizeof(float));
     step_done(m);
     if (m->sample_mem)
-        ledger_dealloc(m->own_scratch, m->sample_mem, sample_scratch_bytes(n_vocab));
+        ledger_dealloc(m->own_scratch, m->sample_mem, choose_scratch_bytes(m->engine, n_vocab));
     graph_free(m->graph);
     file_close(m->file);
     if (m->file)
@@ -305,10 +305,10 @@ static int load_weights(struct engine_model *m, const struct engine_load *a, str
         return rc;
     m->logits = mem;
     m->logit_rows = 1;
-    if ((rc = ledger_alloc(m->own_scratch, sample_scratch_bytes(n_vocab), &m->sample_mem, e)) < 0)
+    if ((rc = ledger_alloc(m->own_scratch, choose_scratch_bytes(m->engine, n_vocab), &m->sample_mem, e)) < 0)
         return rc;
-    memset(m->sample_mem, 0, sample_scratch_bytes(n_vocab)); /* touched now, as the plan's memory is */
-    sample_scratch_set(&m->sample, backend_kernels(g->backend), m->sample_mem, n_vocab);
+    memset(m->sample_mem, 0, choose_scratch_bytes(m->engine, n_vocab)); /* touched now, as the plan's memory is */
+    choose_scratch_set(m, m->sample_mem, n_vocab);
     if ((rc = step_init(m, e)) < 0)
         return rc;
     pthread_mutex_lock(&g->lock);

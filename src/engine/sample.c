@@ -219,13 +219,14 @@ struct draw {
     struct region part[2]; /* likely candidates, unlikely ones: all of the first come before all of the second */
     float max, temperature, least; /* least: weights below it are out (min-p) */
     double total;                  /* of the weights, summed in the order in which the candidates came */
-    const float *logits, *weight;  /* [n_vocab] when the unlikely ones were left where they are, else NULL */
+    const float *logits, *weight;  /* [n_vocab]; weight NULL: nobody's was kept */
     size_t n_vocab;
+    bool unlikely_left; /* they still are where they were */
 };
 
-static inline float weight(const struct draw *d, float x)
+static inline float weight(const struct draw *d, struct sample_cand c)
 {
-    return fm_expf((x - d->max) / d->temperature);
+    return d->weight ? d->weight[c.id] : fm_expf((of_key(c.key) - d->max) / d->temperature);
 }
 
 /* The k candidates of top-k: drops those that min-p drops, sums the others. */
@@ -233,7 +234,7 @@ static void weigh_few(struct draw *d, struct sample_cand *cand, size_t n)
 {
     size_t kept = 0;
     for (size_t i = 0; i < n; i++) {
-        float w = weight(d, of_key(cand[i].key));
+        float w = weight(d, cand[i]);
         if (w < d->least)
             continue;
         d->total += (double)w;
@@ -259,6 +260,7 @@ static void weigh_all(struct draw *d, const struct kernels *k, struct sample_can
                 cand[n++] = (struct sample_cand){key_of(x[i]), (int32_t)i};
     }
     d->weight = w;
+    d->unlikely_left = true;
     d->part[0] = (struct region){cand, n, n, false};
     d->part[1] = (struct region){cand + n, 0, 0, false};
 }
@@ -271,13 +273,13 @@ static void gather_unlikely(struct draw *d)
         if (d->weight[i] >= d->least && d->weight[i] < LIKELY)
             r->cand[r->n++] = (struct sample_cand){key_of(d->logits[i]), (int32_t)i};
     r->left = r->n;
-    d->weight = NULL;
+    d->unlikely_left = false;
 }
 
 /* Next candidate in falling order; false when all were walked. */
 static bool draw_next(struct draw *d, struct sample_cand *out)
 {
-    if (!d->part[0].left && d->weight)
+    if (!d->part[0].left && d->unlikely_left)
         gather_unlikely(d);
     struct region *r = d->part[0].left ? &d->part[0] : &d->part[1];
     if (!r->left)
@@ -309,18 +311,18 @@ static int32_t draw_token(struct draw *d, float top_p, double u)
     double sum = 0;
     if (top_p <= 0.0f || top_p >= 1.0f) {
         while (sum <= u * d->total && draw_next(d, &c))
-            sum += (double)weight(d, of_key(c.key));
+            sum += (double)weight(d, c);
         return c.id;
     }
     double enough = (double)top_p * d->total;
     size_t n = 0;
     for (; sum < enough && draw_next(d, &c); n++)
-        sum += (double)weight(d, of_key(c.key));
+        sum += (double)weight(d, c);
     double target = u * sum;
     sum = 0;
     for (size_t i = 0; i < n && sum <= target; i++) {
         c = drawn(d, i);
-        sum += (double)weight(d, of_key(c.key));
+        sum += (double)weight(d, c);
     }
     return c.id;
 }

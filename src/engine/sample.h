@@ -9,7 +9,7 @@ struct sample_cand { /* a token still in the race; `key` orders as the logit doe
 };
 
 struct kernels;
-struct sample_scratch { /* one per model: [n_vocab] each, memory of the caller, count[] zero between calls */
+struct sample_scratch { /* one per model and thread: [n_vocab] each, memory of the caller, count[] zero between calls */
     struct sample_cand *cand;
     float *work; /* logits after bias, mask and penalties: the raw ones stay as they are */
     float *weight;

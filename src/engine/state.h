@@ -10,6 +10,7 @@
 #include "engine/kvdisk.h"
 #include "engine/recall.h"
 #include "engine/sample.h"
+#include "engine/choose.h"
 #include "engine/draft.h"
 #include "engine/sched.h"
 #include "engine/share.h"
@@ -62,7 +63,8 @@ struct engine_model {
     float *logits; /* [logit_rows][n_vocab], grows with the batch, falls back when idle */
     int logit_rows;
     void *sample_mem;
-    struct sample_scratch sample;
+    struct sample_scratch sample[CHOOSE_THREADS];
+    int n_sample;
 };
 
 enum request_stop { REQUEST_GO, REQUEST_CANCEL, REQUEST_FINISH };
@@ -108,7 +110,9 @@ struct request {
     uint64_t served;
     uint64_t start_ns, first_ns, last_ns; /* first step, first token, last token */
     int step_tok, step_row; /* tokens of it in the running step, guesses included; its first row of logits, -1 none */
-    int logits_sent;        /* positions whose logits were shown: a recomputation shows none twice */
+    bool chosen;            /* in the running step: its next token is `choice` */
+    int32_t choice;
+    int logits_sent; /* positions whose logits were shown: a recomputation shows none twice */
 
     pthread_mutex_t telling; /* notify, and that it runs: not `lock`, which who is told takes at once */
     void (*notify)(void *arg);

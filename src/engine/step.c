@@ -362,6 +362,7 @@ static void fill(struct engine_model *m)
                 s->wanted[row++] = t;
         }
         r->served = m->engine->n_step;
+        r->chosen = false;
     }
     s->n_tok = t;
     s->n_row = row;
@@ -401,24 +402,13 @@ static bool is_stop(const struct request *r, int32_t id)
 static bool next_token(struct request *r, const float *logits)
 {
     struct engine_model *m = r->model;
-    struct sample_in in = {.logits = logits,
-                           .n_vocab = (size_t)m->graph->n_vocab,
-                           .token = r->token,
-                           .n_prompt = r->n_prompt,
-                           .n_token = r->n_token,
-                           .params = &r->sample,
-                           .constraint = r->has_constraint ? &r->constraint : NULL};
     struct err e;
-    int32_t id;
-    if (sample_token(&in, &m->sample, &id, &e) < 0) {
+    int32_t id = r->choice;
+    if (!r->chosen && choose_token(r, logits, m->sample, &id, &e) < 0) {
         engine_end(r, EVENT_ERROR, FINISH_STOP, &e);
         return false;
     }
-    size_t at = (size_t)(r->n_token - r->n_prompt), k = r->k > 0 ? (size_t)r->k : 0;
-    if (r->k >= 0) {
-        struct sample_want want = {id, r->k, r->lp + at * (1 + k), r->top_id + at * k};
-        sample_logprobs(logits, in.n_vocab, &want, &m->sample);
-    }
+    r->chosen = false;
     r->token[r->n_token++] = id;
     r->last_ns = clock_ns();
     if (!r->first_ns)
@@ -566,8 +556,10 @@ bool step_model(struct engine *g, struct engine_model *m)
         count_rest(g);
         return true;
     }
-    if (rc == 0)
+    if (rc == 0) {
         count_step(g, m);
+        choose_all(m);
+    }
     for (int i = 0; i < m->step.n_req; i++) {
         if (rc == 0)
             finish_request(m->step.req[i]);

@@ -38,6 +38,8 @@ static struct request *go(const struct rig *rig, uint64_t number, int n, int max
     int32_t token[LONG];
     prompt_fill(token, n, rig->n_vocab, number);
     struct request_args a = args_of(rig, token, n, max_tokens);
+    a.sample.temperature = number % 2 ? 0.9f : 0; /* sequences of a step are sampled side by side, too */
+    a.sample.seed = number;
     a.on_logits = rec ? record_logits : NULL;
     a.logits_arg = rec;
     struct request *r = NULL;
