@@ -226,10 +226,10 @@ int backend_run(struct backend *b, struct plan *p, const struct batch *in, float
     r.few = run_is_few(&r) ? 0 : -1;
     pool_share(b->pool, run_worker, &r);
     p->at = 0;
-    if (far == (r.few >= 0 ? p->few.n_step : p->n_step))
-        return 0;
     if (stop == BATCH_CANCEL)
         return err_set(e, ERR_CANCELLED, "the step was cancelled");
+    if (far == (r.few >= 0 ? p->few.n_step : p->n_step))
+        return 0;
     p->at = far;
     return BACKEND_PAUSED;
 }
