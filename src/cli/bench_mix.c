@@ -274,7 +274,7 @@ static int start(struct run *r, struct chat *chat, int n, struct err *e)
 static int intrude(struct run *r, int n_chats, struct err *e)
 {
     struct chat c = {
-        .run = r, .model = r->m->n_models - 1, .words = r->p->intruder, .tokens = 1, .seed = r->m->n_phases << 32};
+        .run = r, .model = r->m->n_models - 1, .words = r->p->intruder, .tokens = 1, .seed = r->m->n_phases << 32 | 1};
     pthread_mutex_lock(&r->lock);
     await(r, n_chats, false);
     if (!stopped(r))
@@ -288,9 +288,11 @@ static int intrude(struct run *r, int n_chats, struct err *e)
     }
     r->counting = false;
     r->p->n_intruder = c.n_prompt;
+    if (r->rc) /* a chat has failed, and that is told */
+        rc = 0;
     pthread_mutex_unlock(&r->lock);
     atomic_store(&r->stop, true);
-    return r->rc ? 0 : rc;
+    return rc;
 }
 
 static int run_chats(struct run *r, struct chat *chat, int n, struct err *e)

@@ -12,8 +12,8 @@ struct mix_times {
     double most; /* seconds */
 };
 void mix_times_add(struct mix_times *t, double seconds);
-double mix_times_at(const struct mix_times *t,
-                    double share); /* the quantile in seconds, within 1 %; 0: there are none */
+/* The quantile in seconds, within 1 %; 0: there are none. */
+double mix_times_at(const struct mix_times *t, double share);
 
 struct mix_seen { /* by the chats of one model */
     struct mix_times first, between;
@@ -34,9 +34,10 @@ struct mix {
 };
 struct mix_phase {
     const char *label;
-    int only;     /* the chats of this model, or -1: of all */
-    int intruder; /* words; 0: none. Then the chats go on until this prompt, to the last model, has had its first token,
-                             * and only what they see meanwhile counts */
+    int only; /* the chats of this model, or -1: of all */
+    /* Words; 0: none. Else the chats go on until this prompt, to the last model, has had its first token, and only what they see
+     * meanwhile counts. */
+    int intruder;
     struct mix_seen *seen; /* [n_models], out */
     double seconds;        /* out: all answers, or the intruder's time to its first token */
     int n_intruder;        /* out: tokens of its prompt */
