@@ -22,6 +22,18 @@ AVX2_INLINE __m256i quad(const int8_t *p)
     return _mm256_set1_epi32(v);
 }
 
+/* 16 activations as int16, of each four the elements 0 and 2, then 1 and 3, as a quad's bytes fall apart with the least work. */
+AVX2_INLINE void put_pairs(int32_t *to, const int8_t *hi, const int8_t *lo, bool wide)
+{
+    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0, 1, 4, 5, 2, 3, 6, 7,
+                                           8, 9, 12, 13, 10, 11, 14, 15);
+    __m256i v = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)hi));
+    if (wide)
+        v = _mm256_add_epi16(_mm256_slli_epi16(v, 7),
+                             _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)lo)));
+    _mm256_store_si256((__m256i *)(void *)to, _mm256_shuffle_epi8(v, order));
+}
+
 /* p: the block's planes, already moved to this half's 32 bytes of each. */
 AVX2_INLINE void load_codes(__m256i q[8], const uint8_t *p, int bits)
 {

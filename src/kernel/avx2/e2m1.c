@@ -11,11 +11,8 @@ struct e2m1_block { /* one block of eight rows, ready to multiply */
 AVX2_INLINE __m256i few_half(const __m256i q[8], const int8_t *x, int h)
 {
     __m256i s[4];
-    for (int j = 0; j < 4; j++) {
-        int32_t v;
-        memcpy(&v, x + 16 * h + 4 * j, sizeof v);
-        s[j] = _mm256_maddubs_epi16(q[4 * h + j], _mm256_set1_epi32(v));
-    }
+    for (int j = 0; j < 4; j++)
+        s[j] = _mm256_maddubs_epi16(q[4 * h + j], quad(x + 16 * h + 4 * j));
     return _mm256_madd_epi16(_mm256_add_epi16(_mm256_add_epi16(s[0], s[1]), _mm256_add_epi16(s[2], s[3])),
                              _mm256_set1_epi16(1));
 }

@@ -41,18 +41,6 @@ struct tokens256 {
 
 /* ---- activations ---- */
 
-/* 16 activations as int16, of each four the elements 0 and 2, then 1 and 3, as a quad's bytes fall apart with the least work. */
-AVX2_INLINE void put_pairs(int32_t *to, const int8_t *hi, const int8_t *lo, bool wide)
-{
-    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0, 1, 4, 5, 2, 3, 6, 7,
-                                           8, 9, 12, 13, 10, 11, 14, 15);
-    __m256i v = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)hi));
-    if (wide)
-        v = _mm256_add_epi16(_mm256_slli_epi16(v, 7),
-                             _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)lo)));
-    _mm256_store_si256((__m256i *)(void *)to, _mm256_shuffle_epi8(v, order));
-}
-
 /* What a zero point of 16 or 32 subtracts from the two int16 of a lane: [0] of the lower 16 k, [1] of the upper. */
 AVX2_INLINE void put_zeros(int32_t *to, const struct act_block *x, size_t i, const struct kernel_format *f)
 {

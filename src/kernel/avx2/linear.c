@@ -184,18 +184,11 @@ AVX2_INLINE void put_blocks(struct block256 *w, const struct linear_args *a, siz
 
 /* ---- tiles ---- */
 
-AVX2_INLINE __m256i dword(const void *p)
-{
-    int32_t v;
-    memcpy(&v, p, sizeof v);
-    return _mm256_set1_epi32(v);
-}
-
 /* n tokens' sums start: from z, or 0. */
 AVX2_INLINE void tile_start(__m256i s[TILE][2], const struct token256 *x, int z, int n, enum kind kind)
 {
     for (int i = 0; i < n; i++)
-        s[i][0] = s[i][1] = kind == MINIMUM ? _mm256_setzero_si256() : dword(&x[i].z[z]);
+        s[i][0] = s[i][1] = kind == MINIMUM ? _mm256_setzero_si256() : _mm256_set1_epi32(x[i].z[z]);
 }
 
 /* Adds quads [j0, j1) of n tokens and both halves of the group. */
@@ -203,7 +196,7 @@ AVX2_INLINE void tile_sums(__m256i s[TILE][2], const uint8_t *q, const struct to
 {
     for (int j = j0; j < j1; j++)
         for (int i = 0; i < n; i++) {
-            __m256i v = dword(x[i].x + 4 * j);
+            __m256i v = quad(x[i].x + 4 * j);
             for (int h = 0; h < 2; h++) {
                 s[i][h] = _mm256_add_epi16(s[i][h], _mm256_maddubs_epi16(load256(q + 64 * j + 32 * h), v));
                 __asm__("" : "+x"(s[i][h])); /* now: gcc would add when all products are made, and spilled */

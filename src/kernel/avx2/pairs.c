@@ -13,20 +13,12 @@ AVX2_INLINE void put256(uint8_t *to, __m256i v)
     _mm256_store_si256((__m256i *)(void *)to, v);
 }
 
-/* Quad j becomes two pairs of int16: its elements 0 and 2, 1 and 3, as codes fall apart with the least work (load_pairs). */
+/* Quad j becomes two pairs of int16, over the lanes. */
 AVX2_INLINE void spread_pairs(uint8_t *to, const struct act_block *x, size_t i, bool wide)
 {
-    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0, 1, 4, 5, 2, 3, 6, 7,
-                                           8, 9, 12, 13, 10, 11, 14, 15);
-    int32_t p[16];
-    for (int h = 0; h < 2; h++) {
-        const int8_t *hi = x->hi + 32 * i + 16 * h, *lo = x->lo + 32 * i + 16 * h;
-        __m256i v = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)hi));
-        if (wide)
-            v = _mm256_add_epi16(_mm256_slli_epi16(v, 7),
-                                 _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)lo)));
-        _mm256_storeu_si256((__m256i *)(void *)(p + 8 * h), _mm256_shuffle_epi8(v, order));
-    }
+    int32_t p[16] __attribute__((aligned(32)));
+    for (size_t h = 0; h < 2; h++)
+        put_pairs(p + 8 * h, x->hi + 32 * i + 16 * h, x->lo + 32 * i + 16 * h, wide);
     for (int j = 0; j < 16; j++)
         put256(to + 32 * j, _mm256_set1_epi32(p[j]));
 }
