@@ -54,8 +54,7 @@ static void work(void *arg, int thread, int n_threads)
     (void)n_threads;
     while (thread < m->n_sample && pool_take(&j->work, n, 1, &i, &end)) {
         struct request *r = m->step.req[i];
-        r->chosen = false;
-        if (ready(r)) {
+        if (ready(r)) { /* `chosen` is false since the step was made up */
             const float *row = m->logits + (size_t)r->step_row * (size_t)m->graph->n_vocab;
             r->chosen = choose_token(r, row, &m->sample[thread], &r->choice, NULL) == 0;
         }
