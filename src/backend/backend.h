@@ -50,5 +50,6 @@ void backend_plan_free(struct plan *p);
 enum { BACKEND_PAUSED = 1 };
 int backend_run(struct backend *b, struct plan *p, const struct batch *in, float *logits, struct err *e);
 void backend_drop(struct plan *p);
+double backend_done(const struct plan *p); /* share of a resting run's steps that lie behind it; 0: none rests */
 
 #endif

@@ -101,8 +101,7 @@ int draft_guess(struct request *r, int max)
 {
     struct engine_model *d = r->model->draft;
     int todo = r->n_token - r->draft_done;
-    int chunk = sched_chunk(r->model->engine->opts.prefill_chunk, d->s_per_tok[0], d->engine->opts.turn_s,
-                            0); /* it never rests */
+    int chunk = sched_chunk(d->engine->opts.prefill_chunk, &d->cost, d->engine->opts.turn_s, 0); /* it never rests */
     if (d->resting)
         return 0;
     if (todo > chunk) {

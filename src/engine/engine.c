@@ -249,6 +249,8 @@ static void reap(struct engine *g, bool everything)
         for (size_t j = m->n_live; j-- > 0;) {
             struct request *r = m->live[j];
             int stop = atomic_load(&r->stop);
+            if (!everything && step_holds(g, r))
+                continue;
             if (stop != REQUEST_GO || everything)
                 engine_end(r, EVENT_DONE, stop == REQUEST_FINISH ? FINISH_STOP : FINISH_CANCELLED, NULL);
             else if (r->deadline_ns && now >= r->deadline_ns)
@@ -285,11 +287,16 @@ static void charge(struct engine *g, struct engine_model *m, double seconds)
     pthread_mutex_unlock(&g->lock);
 }
 
+static const double DEBT_S = 0.05; /* what a turn that took too long is held against a model at most */
+
 /* A turn of one model; false when none could run for want of memory. */
 static bool run_one(struct engine *g)
 {
     for (size_t i = 0; i < g->n_active; i++)
         g->active_sched[i] = (struct sched_model){g->active[i]->vtime, most_urgent(g->active[i]), true};
+    sched_forgive(g->active_sched, g->n_active, DEBT_S);
+    for (size_t i = 0; i < g->n_active; i++)
+        g->active[i]->vtime = g->active_sched[i].vtime;
     for (int at; (at = sched_pick_model(g->active_sched, g->n_active)) >= 0;) {
         double begin = clock_s();
         g->vnow = sched_join(g->vnow, g->active[at]->vtime);

@@ -169,6 +169,7 @@ struct engine_stats {
     uint64_t refused_total, timeout_total;
     uint64_t requests_total, cancelled_total, preempted_total, tokens_prompt_total, tokens_output_total, steps_total;
     uint64_t rests_total;                   /* times that a step stopped in its middle, for others' */
+    uint64_t given_up_total;                /* times that such a step was begun anew, for who left or came */
     uint64_t drafted_total, accepted_total; /* guessed tokens run; right ones */
     double step_s_total, busy_s_total;
     double cancel_last_s, cancel_max_s; /* from request_cancel to the request's release */

@@ -1,6 +1,7 @@
 /* sched: see sched.h. Owns no state: everything it knows is in its arguments. The arrays are short (hundreds at most), so
  * the next best is found by a scan: nothing is sorted, nothing is allocated on the step path. */
 #include "engine/sched.h"
+#include <math.h>
 
 bool sched_before(const struct sched_seq *a, const struct sched_seq *b)
 {
@@ -128,19 +129,54 @@ int sched_pick_model(const struct sched_model *m, size_t n)
     return best;
 }
 
+void sched_forgive(struct sched_model *m, size_t n, double most)
+{
+    double least = INFINITY;
+    for (size_t i = 0; i < n; i++)
+        least = fmin(least, m[i].vtime);
+    for (size_t i = 0; i < n; i++)
+        m[i].vtime = fmin(m[i].vtime, least + most);
+}
+
 double sched_join(double vtime, double now)
 {
     return vtime > now ? vtime : now;
 }
 
-int sched_chunk(int chunk, double s_per_tok, double slice_s, int beside)
+static void mean_add(double *mean, double x)
 {
-    double fit = s_per_tok > 0 ? slice_s / s_per_tok : SCHED_FIRST;
+    *mean = *mean > 0 ? 0.7 * *mean + 0.3 * x : x;
+}
+
+void sched_cost_add(struct sched_cost *c, int n_prompt, bool decodes, double seconds)
+{
+    if (!decodes && n_prompt >= 2 * SCHED_TILE) /* fewer say little about more */
+        mean_add(&c->tok, seconds / n_prompt);
+    if (decodes && (!n_prompt || c->tok > 0))
+        mean_add(&c->base, fmax(seconds - n_prompt * c->tok, 0));
+}
+
+int sched_chunk(int chunk, const struct sched_cost *c, double slice_s, int beside)
+{
+    enum { CHEAPER = 4 }; /* a prompt's token than one that comes alone, until it is measured */
+    double base = beside ? c->base : 0, tok = c->tok > 0 ? c->tok : c->base / CHEAPER;
+    double fit = tok > 0 ? fmax(slice_s - base, base / 4) / tok : SCHED_FIRST;
     if (fit >= chunk)
         return chunk;
-    int t = (int)fit / SCHED_TILE * SCHED_TILE;
-    t = (t < SCHED_TILE ? SCHED_TILE : t) - beside % SCHED_TILE;
+    int tile = beside ? SCHED_FEW : SCHED_TILE, t = ((int)fit + beside) / tile * tile - beside;
+    t = t > 0 ? t : tile - beside % tile;
     return t < chunk ? t : chunk;
+}
+
+int sched_least(const struct sched_seq *s, size_t n, int slice, int alone)
+{
+    int prompts = 0, least = alone;
+    for (size_t i = 0; i < n; i++)
+        if (s[i].admitted && s[i].todo > 1) {
+            prompts++;
+            least = s[i].todo < least ? s[i].todo : least;
+        }
+    return prompts < 2 ? alone : least > slice ? least : slice;
 }
 
 static size_t key_place(uint64_t key)

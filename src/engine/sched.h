@@ -56,14 +56,28 @@ struct sched_model {
 /* Among the runnable models with the most urgent work the one that has had least: equal shares whatever a step costs;
  * among equals the last. -1: none. */
 int sched_pick_model(const struct sched_model *m, size_t n);
+/* Nobody stays more than `most` ahead of the one that has had least: a turn that the machine stretched (it was away, a load had its
+ * cores) is not paid back in one piece, for which the one that had it would wait. */
+void sched_forgive(struct sched_model *m, size_t n, double most);
 /* The vtime at which a model that gets work joins the others, `now` being the vtime at which the last step was given: idling earns no
  * credit, and what it had while it was alone is no debt. */
 double sched_join(double vtime, double now);
 
-/* Tokens of prompt for one step: what fits into `slice_s` at the measured speed, at least one, at most `chunk`, so many that with the
- * `beside` other tokens of the step they fill whole tiles of SCHED_TILE; SCHED_FIRST where nothing is measured yet. */
-enum { SCHED_TILE = 8, SCHED_FIRST = 64 };
-int sched_chunk(int chunk, double s_per_tok, double slice_s, int beside);
+/* What steps of a model cost, measured: seconds, running means; 0 unknown. */
+struct sched_cost {
+    double tok;  /* a prompt token in a step of prompts, with its share of what the step costs anyway */
+    double base; /* a step of those that decode: what a step costs beyond its prompt tokens */
+};
+void sched_cost_add(struct sched_cost *c, int n_prompt, bool decodes, double seconds);
+
+/* Tokens of prompt for one step beside `beside` sequences that decode: as many as fit into `slice_s`, or into a fifth of a step where
+ * those that decode take longer by themselves; at least one, at most `chunk`, whole tiles of SCHED_TILE (with the decoding ones, of
+ * SCHED_FEW); SCHED_FIRST where nothing is measured yet. */
+enum { SCHED_TILE = 8, SCHED_FEW = 4, SCHED_FIRST = 64 };
+int sched_chunk(int chunk, const struct sched_cost *c, double slice_s, int beside);
+/* The same where nobody decodes: `alone`, but where several prompts are read no more than the shortest still has, if it can end in this
+ * step, and at least `slice`: its first token does not wait for others' tokens. */
+int sched_least(const struct sched_seq *s, size_t n, int slice, int alone);
 
 /* Service of keys by one model, so that no key's crowd holds up another's few. A fixed table: keys that fall on one place share. */
 enum { SCHED_KEYS = 256 };

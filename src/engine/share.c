@@ -31,6 +31,12 @@ size_t share_peek(struct request *r)
     return prefix_find(&q, NULL).used;
 }
 
+int share_begin(struct request *r)
+{
+    struct prefix_query q = share_query(r);
+    return prefix_find(&q, NULL).n_pos;
+}
+
 /* Positions at the beginning that a and b have in common, at most limit; both are hashed as far as it takes. */
 static int common(struct request *a, struct request *b, int limit)
 {

@@ -11,6 +11,7 @@ struct request;
 struct prefix_query share_query(struct request *r);
 /* Bytes that r would share with running sequences if it started now. */
 size_t share_peek(struct request *r);
+int share_begin(struct request *r); /* position where r would begin now */
 /* r has no blocks: it gets what is there of its tokens, and n_done moves on accordingly. */
 void share_find(struct request *r);
 /* A running request is about to compute a good part of what r needs: r had better wait for it. */

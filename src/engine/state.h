@@ -24,6 +24,8 @@ struct step_arrays {
     struct request **req; /* [max_batch] */
     struct sched_pick *pick;
     int n_req, n_tok, n_row;
+    uint64_t number;      /* engine.n_step when it was made up */
+    uint64_t deadline_ns; /* of the model's requests the first to come; UINT64_MAX none */
 };
 
 struct engine_model {
@@ -50,8 +52,9 @@ struct engine_model {
     struct request **live;   /* requests in any state but released */
     struct sched_seq *sched; /* [n_live] filled before each step */
     size_t n_live, cap_live, cap_sched;
-    double vtime;        /* machine time had, on the scale of all */
-    double s_per_tok[2]; /* measured prompt seconds per token, alone and in a step that also decodes; 0 unknown */
+    double vtime;   /* machine time had, on the scale of all */
+    double crowd_s; /* clock_s of the last step that was made up while somebody else was there */
+    struct sched_cost cost;
     struct spec_cost spec_cost;
     struct sched_keys keys;
     double draft_s; /* as somebody's draft: seconds for a token, running mean; 0 unknown */
@@ -108,6 +111,7 @@ struct request {
     bool recalled;         /* asked for once */
     bool found;            /* looked up once */
     uint64_t served;
+    bool given_up;                        /* its last step was given up for somebody: the next is not */
     uint64_t start_ns, first_ns, last_ns; /* first step, first token, last token */
     int step_tok, step_row; /* tokens of it in the running step, guesses included; its first row of logits, -1 none */
     bool chosen;            /* in the running step: its next token is `choice` */
@@ -179,6 +183,7 @@ void engine_end(struct request *r, enum event_type type, enum finish finish, con
 /* step.c: one step of one model, or a turn of it. false: nothing could run (no memory). */
 bool step_model(struct engine *g, struct engine_model *m);
 void step_leave(struct request *r); /* r will lose its blocks: a resting step that it is part of is given up */
+bool step_holds(const struct engine *g, const struct request *r); /* r must not end before a resting step has */
 void step_learn(struct engine_model *m, int n_prompt, bool decodes, double run_s); /* n_prompt tokens took m so long */
 size_t step_bytes(const struct engine *g);
 int step_init(struct engine_model *m, struct err *e);

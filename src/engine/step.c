@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What a step aims to stay below: when a sequence of the same model waits for its next token, and when one might come. */
-static const double SLICE_S = 0.1, ALONE_S = 0.5;
+/* What a step aims to stay below: when a sequence of the same model waits for its next token, when one might come, and when nobody but
+ * its prompt was there for a while. Who comes takes such a step away: the quieter it was, the less is lost by that. */
+static const double SLICE_S = 0.1, ALONE_S = 0.5, QUIET_S = 1, QUIET_SHARE = 0.25;
+enum { NEAR_TURNS = 2 }; /* a step that ends within so many turns is waited for */
 
 size_t step_bytes(const struct engine *g)
 {
@@ -46,15 +48,61 @@ void step_done(struct engine_model *m)
         ledger_dealloc(m->own_scratch, m->step_mem, step_bytes(m->engine));
 }
 
-/* The others in it will run again what it had done: none of it was counted yet. */
+static bool rests_in(const struct request *r)
+{
+    const struct engine_model *m = r->model;
+    for (int i = 0; m->resting && i < m->step.n_req; i++)
+        if (m->step.req[i] == r)
+            return true;
+    return false;
+}
+
+/* Its requests will run again what it had done: none of it was counted yet. */
+static void give_up(struct engine_model *m)
+{
+    backend_drop(m->plan);
+    m->resting = false;
+    for (int i = 0; i < m->step.n_req; i++)
+        m->step.req[i]->given_up = true;
+    pthread_mutex_lock(&m->engine->lock);
+    m->engine->stats.given_up_total++;
+    pthread_mutex_unlock(&m->engine->lock);
+}
+
 void step_leave(struct request *r)
 {
-    struct engine_model *m = r->model;
-    for (int i = 0; m->resting && i < m->step.n_req; i++)
-        if (m->step.req[i] == r) {
-            backend_drop(m->plan);
-            m->resting = false;
-        }
+    if (rests_in(r))
+        give_up(r->model);
+}
+
+static bool has_left(const struct request *r, uint64_t now)
+{
+    return atomic_load_explicit(&r->stop, memory_order_relaxed) != REQUEST_GO ||
+           (r->deadline_ns && now >= r->deadline_ns);
+}
+
+static bool all_left(const struct engine_model *m, uint64_t now)
+{
+    for (int i = 0; i < m->step.n_req; i++)
+        if (!has_left(m->step.req[i], now))
+            return false;
+    return true;
+}
+
+/* Whether the resting step may be given up for somebody who would wait for its end: not when that is near, and none of its requests
+ * twice in a row, so that whoever comes and goes in a hurry holds up nobody for ever. */
+static bool may_give_up(const struct engine *g, const struct engine_model *m)
+{
+    double done = backend_done(m->plan), left = m->step_s * (1 - done) / done;
+    bool may = left * (double)g->n_active > NEAR_TURNS * g->opts.turn_s;
+    for (int i = 0; i < m->step.n_req; i++)
+        may &= !m->step.req[i]->given_up;
+    return may;
+}
+
+bool step_holds(const struct engine *g, const struct request *r)
+{
+    return rests_in(r) && !may_give_up(g, r->model) && !all_left(r->model, clock_ns());
 }
 
 static size_t held(const struct request *r) /* bytes of KV */
@@ -184,15 +232,20 @@ static void admit(struct engine *g, struct engine_model *m)
     }
 }
 
+static double alone_s(const struct engine_model *m)
+{
+    double quiet = (clock_s() - m->crowd_s) * QUIET_SHARE;
+    return quiet < ALONE_S ? ALONE_S : quiet < QUIET_S ? quiet : QUIET_S;
+}
+
 /* Prompt tokens of this step: fewer when a sequence of this model waits for its next token. Other models do not wait: it rests for them. */
 static int chunk_now(const struct engine *g, const struct engine_model *m)
 {
-    int beside = 0;
+    int beside = 0, most = g->opts.prefill_chunk;
     for (size_t i = 0; i < m->n_live; i++)
         beside += m->sched[i].admitted && m->sched[i].todo == 1;
-    bool decodes = beside > 0;
-    double s_per_tok = m->s_per_tok[decodes] > 0 ? m->s_per_tok[decodes] : m->s_per_tok[0];
-    return sched_chunk(g->opts.prefill_chunk, s_per_tok, decodes ? SLICE_S : ALONE_S, beside);
+    int slice = sched_chunk(most, &m->cost, SLICE_S, beside);
+    return beside ? slice : sched_least(m->sched, m->n_live, slice, sched_chunk(most, &m->cost, alone_s(m), 0));
 }
 
 /* Blocks of one class for n more positions of r; fewer positions if that is all that can be had. Returns how many. */
@@ -349,6 +402,7 @@ static void fill(struct engine_model *m)
 {
     struct step_arrays *s = &m->step;
     int t = 0, row = 0;
+    s->number = m->engine->n_step;
     for (int i = 0; i < s->n_req; i++) {
         struct request *r = s->req[i];
         int rows = rows_wanted(r, r->step_tok);
@@ -361,19 +415,11 @@ static void fill(struct engine_model *m)
             if (j >= r->step_tok - rows)
                 s->wanted[row++] = t;
         }
-        r->served = m->engine->n_step;
+        r->served = s->number;
         r->chosen = false;
     }
     s->n_tok = t;
     s->n_row = row;
-}
-
-static bool all_cancelled(const struct engine_model *m)
-{
-    for (int i = 0; i < m->step.n_req; i++)
-        if (atomic_load_explicit(&m->step.req[i]->stop, memory_order_relaxed) == REQUEST_GO)
-            return false;
-    return true;
 }
 
 /* Between two steps of the plan: is anybody else there? */
@@ -381,9 +427,10 @@ static enum batch_go go_on(void *arg)
 {
     const struct engine_model *m = arg;
     const struct engine *g = m->engine;
-    if (g->n_active == 1 && !atomic_load_explicit(&g->look, memory_order_relaxed))
+    uint64_t now = m->step.deadline_ns < UINT64_MAX ? clock_ns() : 0;
+    if (g->n_active == 1 && !atomic_load_explicit(&g->look, memory_order_relaxed) && now < m->step.deadline_ns)
         return BATCH_GO;
-    if (all_cancelled(m))
+    if (all_left(m, now))
         return BATCH_CANCEL;
     return clock_s() - g->turn_s < g->opts.turn_s ? BATCH_GO : BATCH_PAUSE;
 }
@@ -465,33 +512,34 @@ static void finish_request(struct request *r)
         r->draft_done = r->n_token - 1; /* the rest was guessed wrong */
 }
 
-/* A running mean of what a prompt token costs, with its share of what the step costs anyway. */
 void step_learn(struct engine_model *m, int n_prompt, bool decodes, double run_s)
 {
-    if (n_prompt < (decodes ? SCHED_TILE / 2 : 2 * SCHED_TILE))
+    sched_cost_add(&m->cost, n_prompt, decodes, run_s);
+    if (m->cost.tok <= 0)
         return;
-    double now = run_s / n_prompt, *mean = &m->s_per_tok[decodes];
-    *mean = *mean > 0 ? 0.7 * *mean + 0.3 * now : now;
     size_t bytes = m->graph->kv_class[0].block_bytes + m->graph->kv_class[1].block_bytes;
-    for (int c = 0; c < GRAPH_KV_CLASSES && !decodes; c++)
-        m->kv[c].worth = *mean * KV_BLOCK / (double)bytes;
+    for (int c = 0; c < GRAPH_KV_CLASSES; c++)
+        m->kv[c].worth = m->cost.tok * KV_BLOCK / (double)bytes;
 }
 
 static void count_step(struct engine *g, struct engine_model *m)
 {
     struct step_arrays *s = &m->step;
     double run_s = m->step_s;
-    int prompt = 0;
+    int prompt = 0, guesses = 0;
     bool decodes = false;
     for (int i = 0; i < s->n_req; i++) {
-        int n = s->req[i]->step_tok - guessed(s->req[i], s->req[i]->step_tok);
+        int guess = guessed(s->req[i], s->req[i]->step_tok), n = s->req[i]->step_tok - guess;
         sched_key_serve(&m->keys, s->req[i]->key, n);
+        s->req[i]->given_up = false;
         prompt += n > 1 ? n : 0;
         decodes |= n == 1;
+        guesses += guess;
     }
     if (s->n_req == 1 && !prompt)
         spec_cost_add(&m->spec_cost, s->n_tok, run_s);
-    step_learn(m, prompt, decodes, run_s);
+    if (!guesses)
+        step_learn(m, prompt, decodes, run_s);
     pthread_mutex_lock(&g->lock);
     g->stats.steps_total++;
     g->stats.step_s_total += run_s;
@@ -503,6 +551,8 @@ static void count_step(struct engine *g, struct engine_model *m)
 static bool begin(struct engine *g, struct engine_model *m)
 {
     admit(g, m);
+    if (g->n_active > 1 || m->n_live > 1)
+        m->crowd_s = clock_s();
     struct sched_limits lim = {
         .max_seq = g->opts.max_batch, .max_tok = g->max_tok, .chunk = chunk_now(g, m), .step = ++g->n_step};
     gather(g, m, sched_build(m->sched, m->n_live, &lim, m->step.pick));
@@ -525,9 +575,20 @@ static void count_rest(struct engine *g)
     pthread_mutex_unlock(&g->lock);
 }
 
+/* When the first of m's requests, waiting ones too, runs out of time. */
+static uint64_t next_deadline(const struct engine_model *m)
+{
+    uint64_t first = UINT64_MAX;
+    for (size_t i = 0; i < m->n_live; i++)
+        if (m->live[i]->deadline_ns && m->live[i]->deadline_ns < first)
+            first = m->live[i]->deadline_ns;
+    return first;
+}
+
 static int run(struct engine *g, struct engine_model *m, struct err *e)
 {
     struct step_arrays *s = &m->step;
+    s->deadline_ns = next_deadline(m);
     struct batch b = {.token = s->token,
                       .pos = s->pos,
                       .seq = s->seq,
@@ -546,9 +607,25 @@ static int run(struct engine *g, struct engine_model *m, struct err *e)
     return rc;
 }
 
+/* A prompt that one step can hold came after the resting one was made up. */
+static bool newcomer(const struct engine_model *m)
+{
+    for (size_t i = 0; i < m->n_live; i++) {
+        struct request *r = m->live[i];
+        bool came = !r->admitted && r->served >= m->step.number && r->priority <= m->step.req[0]->priority;
+        if (!came || share_waits(r) || recall_waits(r))
+            continue;
+        if ((double)(r->n_token - share_begin(r)) * m->cost.tok < ALONE_S)
+            return true;
+    }
+    return false;
+}
+
 bool step_model(struct engine *g, struct engine_model *m)
 {
     struct err e;
+    if (m->resting && may_give_up(g, m) && newcomer(m))
+        give_up(m);
     if (!m->resting && !begin(g, m))
         return false;
     int rc = run(g, m, &e);

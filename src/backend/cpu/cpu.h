@@ -108,7 +108,7 @@ struct plan {
     struct pool_work *work;  /* [n_step] in mem: who took which piece of the running step */
     struct attn_item *items; /* [max_tok] in mem: query tiles of the running batch */
     int query_tokens;        /* tokens per query tile */
-    int at;                  /* step (or few step) before which the running batch rests; 0: it does not */
+    int at, at_end;          /* step (or few step) before which the running batch rests, of so many; 0: it does not */
     float *part;             /* [part_floats] in mem: attention's segments that wait to be merged (attend.c) */
     atomic_int *part_done;   /* [part_units] in mem: finished pieces of an item and head; zero between steps */
     size_t part_off, part_floats, part_units;

@@ -228,7 +228,8 @@ int backend_run(struct backend *b, struct plan *p, const struct batch *in, float
     p->at = 0;
     if (stop == BATCH_CANCEL)
         return err_set(e, ERR_CANCELLED, "the step was cancelled");
-    if (far == (r.few >= 0 ? p->few.n_step : p->n_step))
+    p->at_end = r.few >= 0 ? p->few.n_step : p->n_step;
+    if (far == p->at_end)
         return 0;
     p->at = far;
     return BACKEND_PAUSED;
@@ -237,6 +238,11 @@ int backend_run(struct backend *b, struct plan *p, const struct batch *in, float
 void backend_drop(struct plan *p)
 {
     p->at = 0;
+}
+
+double backend_done(const struct plan *p)
+{
+    return p->at ? (double)p->at / p->at_end : 0;
 }
 
 /* ---- backend and plans as objects ---- */

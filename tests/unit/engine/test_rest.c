@@ -159,6 +159,84 @@ static void turns_change_no_bit(void)
     }
 }
 
+static uint64_t given_up(const struct rig *rig)
+{
+    struct engine_stats s;
+    engine_stats(rig->engine, &s);
+    return s.given_up_total;
+}
+
+/* What happens to model a when model b's first logits come, which is while a's long step rests: on the engine thread. */
+struct act {
+    const struct rig *a;
+    struct record *got;
+    struct request *leaves, *came;
+};
+
+static void on_first(void *arg, int pos, const float *logits, size_t n_vocab)
+{
+    struct act *act = arg;
+    (void)pos, (void)logits, (void)n_vocab;
+    if (act->leaves)
+        request_cancel(act->leaves);
+    else
+        act->came = go(act->a, 2, 5, 3, act->got);
+}
+
+/* Of one model: a short prompt comes while a long one is read, or one of those that are read together leaves. Nobody waits for the end
+ * of a long step, and what it had done is done again to the same bits. */
+static void round_of(const struct pair *p, bool leave, const struct record *want, const struct record *want_short)
+{
+    struct record *got = record_new(&p->a), *other = record_new(&p->a);
+    struct act act = {.a = &p->a, .got = other};
+    struct request *r = go(&p->a, 1, LONG, 4, got), *b = NULL;
+    if (leave)
+        act.leaves = go(&p->a, 3, 900, 4, other);
+    int32_t token[5];
+    prompt_fill(token, 5, p->b.n_vocab, 4);
+    struct request_args args = args_of(&p->b, token, 5, 1);
+    args.on_logits = on_first;
+    args.logits_arg = &act;
+    CHECK_INT(engine_submit(p->b.engine, &args, &b, NULL), 0);
+    struct event ev;
+    while (request_next(b, &ev, -1))
+        ;
+    request_free(b);
+    struct request *second = leave ? act.leaves : act.came;
+    drain_request(second, other);
+    CHECK(leave || same(other, want_short));
+    request_free(second);
+    drain_request(r, got);
+    request_free(r);
+    CHECK(same(got, want));
+    record_free(got);
+    record_free(other);
+}
+
+static void who_comes_or_leaves_ends_a_step(void)
+{
+    struct pair p;
+    if (!pair_open(&p, 2)) {
+        CHECK(0);
+        return;
+    }
+    struct record *want = alone(&p.a, 1, LONG, 4), *want_short = alone(&p.a, 2, 5, 3);
+    uint64_t came, left;
+    int rounds = 0;
+    for (; rounds < ROUNDS && !given_up(&p.a); rounds++) /* the first in which it rests at that moment */
+        round_of(&p, false, want, want_short);
+    came = given_up(&p.a);
+    CHECK(came > 0);
+    for (int i = 0; i < 10; i++)
+        round_of(&p, true, want, want_short);
+    left = given_up(&p.a) - came;
+    printf("     begun anew: once in %d rounds for who came, %llu times in 10 for who left\n", rounds,
+           (unsigned long long)left);
+    record_free(want);
+    record_free(want_short);
+    pair_close(&p);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 3)
@@ -167,5 +245,6 @@ int main(int argc, char **argv)
     path_b = argv[2];
     RUN(anothers_answer_comes_within_a_step);
     RUN(turns_change_no_bit);
+    RUN(who_comes_or_leaves_ends_a_step);
     return check_done();
 }

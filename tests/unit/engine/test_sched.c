@@ -2,6 +2,7 @@
 #include "engine/sched.h"
 #include "base/rng.h"
 #include "unit/check.h"
+#include <math.h>
 
 static struct sched_seq seq(uint64_t order, int todo, bool admitted)
 {
@@ -109,16 +110,67 @@ static void alone_is_no_debt(void)
     CHECK(sched_key_share(&k, 1) == sched_key_share(&k, 2));
 }
 
+static int chunk(int most, double tok, double base, int beside)
+{
+    struct sched_cost c = {tok, base};
+    return sched_chunk(most, &c, 0.1, beside);
+}
+
 static void chunk_fits_the_slice(void)
 {
-    CHECK_INT(sched_chunk(256, 0.0001, 0.1, 0), 256);
-    CHECK_INT(sched_chunk(256, 0.001, 0.1, 0), 96);
-    CHECK_INT(sched_chunk(256, 1.0, 0.1, 0), SCHED_TILE);
-    CHECK_INT(sched_chunk(256, 0, 0.1, 0), SCHED_FIRST);
-    CHECK_INT(sched_chunk(1, 1.0, 0.1, 0), 1);
-    CHECK_INT(sched_chunk(5, 1e9, 0.1, 0), 5);
-    CHECK_INT(sched_chunk(256, 0.001, 0.1, 3), 93);
-    CHECK_INT(sched_chunk(256, 1.0, 0.1, 15), 1);
+    CHECK_INT(chunk(256, 0.0001, 0, 0), 256);
+    CHECK_INT(chunk(256, 0.001, 0, 0), 96);
+    CHECK_INT(chunk(256, 1.0, 0, 0), SCHED_TILE);
+    CHECK_INT(chunk(256, 0, 0, 0), SCHED_FIRST);
+    CHECK_INT(chunk(1, 1.0, 0, 0), 1);
+    CHECK_INT(chunk(5, 1e9, 0, 0), 5);
+    CHECK_INT(chunk(256, 0.001, 0, 3), 97);    /* with the three whole tiles */
+    CHECK_INT(chunk(256, 0.001, 0.04, 3), 57); /* what decodes takes its part of the time */
+    CHECK_INT(chunk(256, 0.001, 0.2, 2), 50);  /* more than all of it: the prompt has a fifth of the step */
+    CHECK_INT(chunk(256, 1.0, 0.05, 15), 1);
+    CHECK_INT(chunk(256, 1.0, 0.05, 16), SCHED_FEW);
+    CHECK_INT(chunk(256, 0, 0.04, 0), 8); /* nothing is known but what a token costs that comes alone */
+}
+
+static void costs_are_learnt(void)
+{
+    struct sched_cost c = {0};
+    sched_cost_add(&c, 3, false, 1); /* too few to say anything */
+    CHECK(c.tok == 0 && c.base == 0);
+    sched_cost_add(&c, 3, true, 1); /* how much of it is the prompt's? */
+    CHECK(c.base == 0);
+    sched_cost_add(&c, 0, true, 0.5);
+    CHECK(c.base == 0.5);
+    sched_cost_add(&c, 100, false, 1);
+    for (int i = 0; i < 100; i++)
+        sched_cost_add(&c, 10, true, 0.3);
+    CHECK(fabs(c.tok - 0.01) < 1e-9 && fabs(c.base - 0.2) < 1e-9);
+    sched_cost_add(&c, 10, true, 0.01); /* faster than the prompt alone would be: not less than nothing */
+    CHECK(c.base > 0.13);
+}
+
+/* A short prompt's first token does not wait for what a long one could fill the step with. */
+static void short_prompt_ends_in_its_step(void)
+{
+    struct sched_seq s[3] = {seq(0, 5000, true), seq(1, 20, true), seq(2, 7, false)};
+    CHECK_INT(sched_least(s, 1, 8, 56), 56);
+    CHECK_INT(sched_least(s, 2, 8, 56), 20);
+    CHECK_INT(sched_least(s, 3, 8, 56), 20);
+    s[2].admitted = true;
+    CHECK_INT(sched_least(s, 3, 8, 56), 8);
+    s[1].todo = s[2].todo = 3000;
+    CHECK_INT(sched_least(s, 3, 8, 56), 56);
+    s[1].todo = s[2].todo = 1; /* they decode */
+    CHECK_INT(sched_least(s, 3, 8, 56), 56);
+}
+
+static void debt_is_bounded(void)
+{
+    struct sched_model m[3] = {{5, 0, true}, {3, 0, true}, {3.01, 1, true}};
+    sched_forgive(m, 3, 0.05);
+    CHECK(m[0].vtime == 3.05 && m[1].vtime == 3 && m[2].vtime == 3.01);
+    sched_forgive(m, 1, 0.05);
+    CHECK(m[0].vtime == 3.05);
 }
 
 /* A made-up server: requests arrive at random and every step serves what is picked. Each of them must end, and in bounded time. */
@@ -180,6 +232,9 @@ int main(void)
     RUN(least_time_goes_next);
     RUN(alone_is_no_debt);
     RUN(chunk_fits_the_slice);
+    RUN(costs_are_learnt);
+    RUN(short_prompt_ends_in_its_step);
+    RUN(debt_is_bounded);
     RUN(nobody_starves);
     return check_done();
 }

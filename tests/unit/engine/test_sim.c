@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum { MODELS = 3, LIVE = 96, KEYS = 4, EVENTS = 100000, CHUNK = 256, SEATS = 16 };
-static const double SLICE = 0.1, TURN = 0.025;
+static const double SLICE = 0.1, TURN = 0.025, DEBT = 0.05;
 enum { PLAN = 200 };               /* steps of a plan, between which a step may rest */
 static const size_t CACHE = 40000; /* positions, of all models together */
 static const struct {
@@ -127,7 +127,9 @@ static void begin(struct sim *s, int model)
     sched_admit(seq, n, cache_free(s), SEATS, -1);
     struct sched_limits l = {.max_seq = SEATS, .max_tok = CHUNK, .step = ++s->step};
     bool both = decoding(s, model);
-    l.chunk = sched_chunk(CHUNK, cost[model].tok_s, both ? SLICE - cost[model].step_s : 5 * SLICE, 0);
+    struct sched_cost c = {cost[model].tok_s, cost[model].step_s};
+    int slice = sched_chunk(CHUNK, &c, SLICE, both);
+    l.chunk = both ? slice : sched_least(seq, n, slice, sched_chunk(CHUNK, &c, 5 * SLICE, 0));
     struct sched_pick p[SEATS];
     struct sim_step *t = &s->step_of[model];
     t->n = sched_build(seq, n, &l, p);
@@ -169,14 +171,24 @@ static void one_turn(struct sim *s, int model)
             depart(s, i);
 }
 
-static int next_model(const struct sim *s)
+static int next_model(struct sim *s)
 {
     struct sched_model m[MODELS] = {{0}};
     for (int i = 0; i < MODELS; i++)
         m[i].vtime = s->vtime[i];
     for (size_t i = 0; i < s->n; i++)
         m[s->life[i].model].runnable = true; /* all priorities alike */
-    return sched_pick_model(m, MODELS);
+    size_t n = 0, of[MODELS];
+    struct sched_model live[MODELS];
+    for (size_t i = 0; i < MODELS; i++)
+        if (m[i].runnable) {
+            of[n] = i;
+            live[n++] = m[i];
+        }
+    sched_forgive(live, n, DEBT);
+    for (size_t i = 0; i < n; i++)
+        s->vtime[of[i]] = live[i].vtime;
+    return n ? (int)of[sched_pick_model(live, n)] : -1;
 }
 
 static void join(struct sim *s, int model)
