@@ -20,6 +20,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 COUNTS = re.compile(r"^\s*(\d+) passed, (\d+) failed, (\d+) skipped\s*$")
 FUZZ_S = int(os.environ.get("HEARTH_FUZZ_SECONDS", "60"))
 SOAK_MIN = os.environ.get("HEARTH_SOAK_MINUTES", "10")
+NO_ORACLES = os.environ.get("HEARTH_CI_ORACLES") == "0"
 JOBS = str(os.cpu_count() or 2)
 SANITIZER_ENV = {
     "HEARTH_EVENTS": "2000",  # of the ten thousand that `make test` runs
@@ -31,6 +32,10 @@ SANITIZER_ENV = {
 
 # Parity loops over chunks, threads and strangers in `make test`; under an emulator or a mask its golden sums are enough.
 QUICK = {"HEARTH_PARITY_QUICK": "1", "HEARTH_EVENTS": "600"}
+
+
+# The rooms whose results go through the kernels of a level.
+COMPUTING = ["base", "quant", "kernel", "graph", "backend", "engine", "session/events"]
 
 
 class Skip(Exception):
@@ -141,9 +146,7 @@ def cpu_masks():
 
 def stage_masks():
     total = [0, 0, 0]
-    suites = ["--suite", "unit"]
-    if os.access(os.path.join(ROOT, "tests/kernelcheck/run"), os.X_OK):
-        suites += ["--suite", "kernelcheck"]
+    suites = ["--suite", "unit", "--suite", "kernelcheck", *of_rooms(*COMPUTING)]
     for mask, possible in cpu_masks():
         if not possible:
             print(f"skip mask {mask}: this processor does not have it")
@@ -171,25 +174,12 @@ def stage_asan():
 
 def stage_tsan():
     folder = build("tsan", "-Db_sanitize=thread", *SANITIZED, env=clang_if_there())
-    tests = [f"{room}/" for room in ("base", "ledger", "backend", "engine", "http")] + ["session/events"]
-    return meson_tests(folder, tests, env=SANITIZER_ENV)
+    rooms = of_rooms("base", "ledger", "backend", "engine", "http", "session/events")
+    return counted("tests/run", "--build", folder, "--suite", "unit", *rooms, "--timeout-multiplier", "20", env=SANITIZER_ENV)
 
 
-def meson_tests(folder, prefixes, env=None):
-    out = subprocess.run(["meson", "test", "-C", folder, "--list"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    names = [line.split(" / ", 1)[-1].strip() for line in out.splitlines() if line.strip()]
-    chosen = [n for n in names if any(n.startswith(p) for p in prefixes)]
-    passed = failed = skipped = 0
-    for n in chosen:
-        rc = sh("meson", "test", "-C", folder, "--no-rebuild", "-q", "--print-errorlogs", "-t", "20", n, env=env, check=False, stdout=subprocess.PIPE)
-        passed, failed = passed + (rc == 0), failed + (rc != 0)
-        if rc:
-            log = os.path.join(ROOT, folder, "meson-logs/testlog.txt")
-            with open(log, encoding="utf-8", errors="replace") as f:
-                print("".join(f.readlines()[-60:]))
-    if not chosen:
-        failed = 1
-    return [passed, failed, skipped]
+def of_rooms(*names):
+    return [x for n in names for x in ("--test", n)]
 
 
 def stage_aarch64():
@@ -201,23 +191,7 @@ def stage_aarch64():
 
 
 def stage_fuzz():
-    """One minute for every target, from its seeds; what it finds stays below build-ci-fuzz/; before that the server is killed 200 times. The soak,
-    whose time is the clock's, runs beside them."""
-    sh("make", "build")
-    log = os.path.join(ROOT, "build/soak.log")
-    with open(log, "wb") as out, subprocess.Popen(["nice", "tests/server/soak", "--minutes", SOAK_MIN], cwd=ROOT, stdout=out,
-                                                  stderr=subprocess.STDOUT) as soak:
-        kills = counted("tests/run", "--suite", "server", "--word", "kill/", env={"HEARTH_KILLS": "200"})
-        total = [a + b for a, b in zip(fuzz_all(), kills)]
-        soak.wait()
-    with open(log, encoding="utf-8", errors="replace") as f:
-        text = f.read()
-    print(text, end="", flush=True)
-    m = COUNTS.match(text.strip().splitlines()[-1]) if text.strip() else None
-    return [a + b for a, b in zip(total, [int(x) for x in m.groups()] if m else [0, 1, 0])]
-
-
-def fuzz_all():
+    """One minute for every target, from its seeds; what it finds stays below build-ci-fuzz/."""
     if not shutil.which("clang-14"):
         print("skip fuzz: no clang-14 on this machine")
         return [0, 0, 1]
@@ -245,17 +219,56 @@ def fuzz_one(folder, name):
     return rc == 0
 
 
+def stage_kills():
+    """The server is killed 200 times in the middle of its work on disk (`make test`: 20 times)."""
+    sh("make", "build")
+    return counted("tests/run", "--suite", "server", "--word", "kill/", env={"HEARTH_KILLS": "200"})
+
+
+def stage_soak():
+    """64 clients, a tenth of them vanishing."""
+    _, text = job_ended("soak")
+    m = COUNTS.match(text.strip().splitlines()[-1]) if text.strip() else None
+    return [int(x) for x in m.groups()] if m else [0, 1, 0]
+
+
 def stage_oracles():
-    if os.environ.get("HEARTH_CI_ORACLES") == "0":
+    if NO_ORACLES:
         raise Skip("HEARTH_CI_ORACLES=0")
+    job_ended("oracles")
     return counted("make", "-s", "test-oracles")
 
 
 STAGES = [
     ("deps", stage_deps), ("scripts", stage_scripts), ("format", stage_format), ("test", stage_test), ("names", stage_names),
     ("docs", stage_docs), ("masks", stage_masks), ("clang", stage_clang), ("asan", stage_asan), ("tsan", stage_tsan),
-    ("aarch64", stage_aarch64), ("fuzz", stage_fuzz), ("oracles", stage_oracles),
+    ("aarch64", stage_aarch64), ("fuzz", stage_fuzz), ("kills", stage_kills), ("soak", stage_soak), ("oracles", stage_oracles),
 ]
+
+# What a stage waits for longer than it computes begins, with the least priority, behind the stages that judge memory and waiting.
+BESIDE = {"soak": ["tests/server/soak", "--minutes", SOAK_MIN], "oracles": ["tools/install-deps", "oracles"]}
+BESIDE_AFTER = "docs"
+jobs = {}  # name of the stage -> (process, its log)
+
+
+def start_job(name):
+    log = os.path.join(ROOT, "build-ci-jobs", name)
+    os.makedirs(os.path.dirname(log), exist_ok=True)
+    print(f"$ {' '.join(BESIDE[name])} &", flush=True)
+    with open(log, "wb") as out:
+        jobs[name] = subprocess.Popen(["nice", "-n", "15", *BESIDE[name]], cwd=ROOT, stdout=out, stderr=subprocess.STDOUT), log
+
+
+def job_ended(name):
+    """Starts it if need be, waits for its end and passes on what it said; (exit status, text)."""
+    if name not in jobs:
+        start_job(name)
+    p, log = jobs.pop(name)
+    rc = p.wait()
+    with open(log, encoding="utf-8", errors="replace") as f:
+        text = f.read()
+    print(text, end="", flush=True)
+    return rc, text
 
 
 def run_stage(name, stage):
@@ -286,7 +299,13 @@ def main():
     if unknown:
         sys.exit(f".ci/run: no stage {', '.join(unknown)}; there are: {', '.join(names)}")
     chosen = a.stages or names[names.index(a.first) if a.first else 0:]
-    rows = [run_stage(n, s) for n, s in STAGES if n in chosen]
+    rows = []
+    for n, s in STAGES:
+        if n in chosen:
+            rows.append(run_stage(n, s))
+        if n == BESIDE_AFTER and n in chosen:
+            for job in [j for j in BESIDE if j in chosen and not (j == "oracles" and NO_ORACLES)]:
+                start_job(job)
     print("\n==== summary")
     for name, c, s in rows:
         print(f"{name:10} {c[0]:6} passed {c[1]:4} failed {c[2]:4} skipped  {s:7.1f} s")

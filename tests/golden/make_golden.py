@@ -47,9 +47,11 @@ def real(path, out):
             f.write(np.array(ids, "<i4").tobytes())
             with torch.no_grad():
                 logp = torch.log_softmax(model(torch.tensor([ids])).logits[0].double(), -1)
-            value, index = torch.sort(logp, dim=-1, descending=True, stable=True)
-            rest = torch.logsumexp(value[:, TOP:], -1).float().numpy()
-            value, index = value[:, :TOP].numpy(), index[:, :TOP].numpy().astype("<u4")
+            index = torch.topk(logp, TOP, dim=-1).indices.sort(-1).values
+            value, order = torch.sort(logp.gather(-1, index), dim=-1, descending=True, stable=True)  # of equals the smaller id first
+            index = index.gather(-1, order)
+            rest = torch.logsumexp(logp.scatter(-1, index, -torch.inf), -1).float().numpy()
+            value, index = value.numpy(), index.numpy().astype("<u4")
             level = np.minimum(np.round(-value * 2048), 65535 * 1.0).astype(np.int64)
             steps = np.diff(level, axis=1, prepend=0).astype("<u2")
             for p in range(POSITIONS):

@@ -203,9 +203,10 @@ int main(int argc, char **argv)
         model_path[i] = argv[1 + i];
     const char *quick = getenv("HEARTH_PARITY_QUICK"); /* an emulator, or one mask of several */
     RUN(hits);
-    RUN(turns);
-    if (!quick || !*quick)
+    if (!quick || !*quick) {
+        RUN(turns);
         RUN(window_edges);
+    }
     RUN(choices);
     RUN(models_apart);
     RUN(short_memory);

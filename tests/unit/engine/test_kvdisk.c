@@ -263,12 +263,12 @@ int main(int argc, char **argv)
     const char *quick = getenv("HEARTH_PARITY_QUICK"); /* an emulator, or one mask of several */
     bool whole = !quick || !*quick;
     RUN(restarts);
-    RUN(branches);
-    if (whole)
-        RUN(crowd);
     RUN(spoilt_files);
-    if (whole)
+    if (whole) {
+        RUN(branches);
+        RUN(crowd);
         RUN(killed);
+    }
     RUN(stays_small);
     segments(remove_file);
     char lock[80];

@@ -243,8 +243,10 @@ int main(int argc, char **argv)
         return 1;
     path_a = argv[1];
     path_b = argv[2];
+    const char *quick = getenv("HEARTH_PARITY_QUICK"); /* an emulator, or one mask of several */
     RUN(anothers_answer_comes_within_a_step);
-    RUN(turns_change_no_bit);
     RUN(who_comes_or_leaves_ends_a_step);
+    if (!quick || !*quick)
+        RUN(turns_change_no_bit);
     return check_done();
 }
