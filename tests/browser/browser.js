@@ -1,13 +1,15 @@
 /* browser.js: a visitor of the page: a fresh browser profile that notes every request and every complaint, and the gestures the
  * tests share. */
 'use strict';
-const { check, until } = require('./harness.js');
+const { check, until, watch } = require('./harness.js');
 
 /* Opens the page in a profile of its own. `expected` errors (a failed request the test provokes) are not complaints. */
 async function visit(browser, url, options = {}) {
   const { expected = null, path = '/', before = null, ...context } = options;
   const ctx = await browser.newContext({ viewport: { width: 1280, height: 860 }, locale: 'en-GB', ...context });
   const page = await ctx.newPage();
+  page.setDefaultTimeout(90000);
+  watch(page);
   const seen = { requests: [], complaints: [] };
   ctx.on('request', (r) => seen.requests.push(r.url()));
   page.on('console', (m) => {

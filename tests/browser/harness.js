@@ -18,6 +18,15 @@ function fail(name, e) {
   console.log(`FAIL ${name}\n     ${String(e.stack ?? e).split('\n').slice(0, 8).join('\n     ')}`);
 }
 
+/* The page that a failing test had before it, and what it then showed. */
+let watched = null;
+const watch = (page) => { watched = page; };
+
+async function shown() {
+  const text = await watched?.evaluate(() => document.body.innerText).catch(() => '');
+  if (text) console.log(`     the page said: ${text.slice(-600).split('\n').join('\n     | ')}`);
+}
+
 class Skip extends Error {}
 
 /* Runs one test; it fails by throwing and is skipped by throwing Skip. The time limit only catches a hang. */
@@ -34,6 +43,7 @@ async function test(name, fn, limit = 120000) {
   } catch (e) {
     if (e instanceof Skip) return skip(name, e.message);
     fail(name, e);
+    await shown();
   } finally {
     clearTimeout(timer);
   }
@@ -120,4 +130,4 @@ async function startServer(files, extra = []) {
   return { url, stop, output: () => text };
 }
 
-module.exports = { Skip, check, equal, fail, fetchModels, findChromium, findPlaywright, finish, launch, skip, startServer, test, until };
+module.exports = { Skip, check, equal, fail, fetchModels, findChromium, findPlaywright, finish, launch, skip, startServer, test, until, watch };
