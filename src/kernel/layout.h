@@ -78,6 +78,13 @@ static inline size_t layout_group_bytes(const struct kernel_format *f, size_t k)
     return (k / 32 / (size_t)f->blocks * layout_unit_bytes(f) + 63) & ~(size_t)63;
 }
 
+/* Where block b begins in its group; the first of a unit has the header before it. */
+static inline size_t layout_block_offset(const struct kernel_format *f, size_t b)
+{
+    size_t own = b % (size_t)f->blocks;
+    return b / (size_t)f->blocks * layout_unit_bytes(f) + (own ? (size_t)f->header + own * layout_block_bytes(f) : 0);
+}
+
 static inline size_t layout_token_bytes(bool wide) /* one token's share of one block */
 {
     return (wide ? 64u : 32u) + 20u;

@@ -156,4 +156,12 @@ AVX2_INLINE void fetch(const uint8_t *w, size_t ahead, int b, const struct kerne
         _mm_prefetch((const char *)w + ahead + (size_t)b * share + i, _MM_HINT_T0);
 }
 
+/* n blocks of a group whose turn is next: such a piece is too short for the hardware's prefetcher. Past the end it does no harm. */
+AVX2_INLINE void fetch_blocks(const uint8_t *group, size_t b, size_t n, const struct kernel_format *f)
+{
+    size_t end = layout_block_offset(f, b + n);
+    for (size_t at = layout_block_offset(f, b); at < end; at += 64)
+        _mm_prefetch((const char *)group + at, _MM_HINT_T0);
+}
+
 #endif

@@ -291,7 +291,8 @@ AVX2_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, si
                            const struct kernel_format *f)
 {
     struct work256 *work = a->scratch;
-    size_t blocks = a->k / 32;
+    size_t blocks = a->k / 32, gb = layout_group_bytes(f, a->k);
+    const uint8_t *w = (const uint8_t *)a->w + g0 * gb;
     for (size_t g = 0; g < ng; g++)
         memset(work->acc[g], 0, n * sizeof work->acc[g][0]);
     for (size_t b = 0; b < blocks; b += CHUNK) {
@@ -299,6 +300,7 @@ AVX2_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, si
         put_entries(work->x, a, t0, n, b, nb, f);
         for (size_t g = 0; g < ng; g++) {
             put_blocks(work->w, a, g0 + g, b, nb, f);
+            fetch_blocks(w + (g + 1) % ng * gb, g + 1 < ng ? b : b + nb, nb, f);
             chunk_mul(work->acc[g][0], work->w, work->x, nb, n);
         }
     }
@@ -351,5 +353,5 @@ FORMATS(DEFINE)
 void avx2_init_linear(struct kernels *k)
 {
 #define ROW(T) k->linear[DT_##T].mul = mul_##T;
-    FORMATS(ROW) k->linear_groups = 12;
+    FORMATS(ROW) k->linear_groups = 24;
 }
