@@ -1,16 +1,18 @@
 /* avx512/linear: quantised weights. One 32-bit lane is one row; vpdpbusd adds four products of u8 code and s8 activation to it,
  * exactly (4 * 255 * 127 < 2^17, no saturation in this form, and ref/linear.c bounds the sum).
  *
- * Several tokens: a chunk of CHUNK blocks of up to three groups is unpacked into the scratch and meets up to STRIPE tokens there,
- * four at a time: 3 x 4 sums hide each other's latency, and each broadcast of four activations feeds three of them (two loads a
- * cycle would otherwise be the limit). Float accumulators stay in registers for a chunk. Many tokens take all groups of a batch
- * chunk by chunk, so that the chunk's activations stay in L1; few tokens take one group after the other, so that the weights are
- * one stream. One token alone is a stream without a detour. Zero points enter as the chain's start value, which costs nothing. */
+ * Up to FEW tokens: one group after the other, so that the weights are one stream, fetched ahead while tokens are multiplied. A block
+ * is unpacked into registers, where all its tokens meet it, eight at a time; the float sums wait in L1.
+ *
+ * More: a chunk of CHUNK blocks of up to three groups is unpacked into the scratch and meets up to STRIPE tokens there, four at a
+ * time: 3 x 4 sums hide each other's latency, and each broadcast of four activations feeds three of them (two loads a cycle would
+ * otherwise be the limit). Float accumulators stay in registers for a chunk. All groups of a batch are taken chunk by chunk, so that
+ * the chunk's activations stay in L1. Zero points enter as the chain's start value, which costs nothing. */
 #include "kernel/avx512/avx512.h"
 #include <immintrin.h>
 #include <string.h>
 
-enum { STRIPE = 64, BATCH = 12, CHUNK = 8, ROWS_MAX = 3, TILE_TOK = 8 };
+enum { STRIPE = 64, BATCH = 12, CHUNK = 8, ROWS_MAX = 3, TILE_TOK = 8, FEW = 32, FEW_AHEAD = 2048 };
 
 struct block512 { /* one block of one group, ready to multiply */
     __m512i q[8];
@@ -399,8 +401,7 @@ AVX512_INLINE void chunk_mul(const struct chunk *c, size_t g0, size_t g, int ng,
     }
 }
 
-/* Groups [g0, g0 + ng), ng <= BATCH, times tokens [t0, t0 + n), n <= STRIPE. A chunk of activations stays in L1 for all groups; few
- * tokens take one group or three after the other, so that the weights are one stream or three. */
+/* Groups [g0, g0 + ng), ng <= BATCH, times tokens [t0, t0 + n), n <= STRIPE. A chunk of activations stays in L1 for all groups. */
 AVX512_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, size_t t0, size_t n,
                              const struct kernel_format *f, bool wide)
 {
@@ -443,17 +444,58 @@ AVX512_INLINE void single(const struct linear_args *a, size_t g, size_t t, const
     store_rows(a, g, t, acc);
 }
 
+/* Tokens [t, t + n), n <= FEW. Where one token alone is best left to the hardware's prefetcher, several are not: it stops while they
+ * are multiplied. */
+AVX512_INLINE void few(const struct linear_args *a, size_t g, size_t t, size_t n, const struct kernel_format *f,
+                       bool wide)
+{
+    const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
+    size_t units = a->k / 32 / (size_t)f->blocks, ahead = a->ahead ? a->ahead : FEW_AHEAD;
+    __m512 acc[FEW];
+    for (size_t i = 0; i < n; i++)
+        acc[i] = _mm512_setzero_ps();
+    for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
+        struct unit512 unit;
+        load_unit(&unit, w, f);
+        for (int b = 0; b < f->blocks; b++) {
+            struct block512 blk;
+            fetch(w, ahead, b, f);
+            load_block(&blk, &unit, w, b, f);
+            for (int j = 0; j < 8; j++)
+                __asm__("" : "+v"(blk.q[j])); /* in registers, for all tokens */
+            for (size_t i = 0, m; i < n; i += m) {
+                size_t room = 8 - (t + i) % 8, left = n - i < room ? n - i : room;
+                const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t + i, wide);
+                struct act_block x =
+                    layout_act(tile, layout_tile_width(a->n_tok, t + i), u * (size_t)f->blocks + (size_t)b, wide);
+                m = left > 7 ? 8 : left > 3 ? 4 : left > 1 ? 2 : 1;
+                if (m == 8)
+                    step(acc + i, &blk, &x, (t + i) % 8, 8, f, wide);
+                else if (m == 4)
+                    step(acc + i, &blk, &x, (t + i) % 8, 4, f, wide);
+                else if (m == 2)
+                    step(acc + i, &blk, &x, (t + i) % 8, 2, f, wide);
+                else
+                    step(acc + i, &blk, &x, (t + i) % 8, 1, f, wide);
+            }
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        store_rows(a, g, t + i, acc[i]);
+}
+
 AVX512_INLINE void mul(const struct linear_args *a, const struct kernel_format *f, bool wide)
 {
     size_t groups = (a->n_rows + 15) / 16, g1 = a->g1 < groups ? a->g1 : groups;
     for (size_t t = a->t0, n; t < a->t1; t += n) {
         n = a->t1 - t < STRIPE ? a->t1 - t : STRIPE;
-        size_t most = n <= 4 ? 1 : n <= 16 ? ROWS_MAX : BATCH;
-        for (size_t g = a->g0; g < g1; g += n == 1 ? 1 : most)
+        for (size_t g = a->g0; g < g1; g += n <= FEW ? 1 : BATCH)
             if (n == 1)
                 single(a, g, t, f, wide);
+            else if (n <= FEW)
+                few(a, g, t, n, f, wide);
             else
-                batch_mul(a, g, g1 - g < most ? g1 - g : most, t, n, f, wide);
+                batch_mul(a, g, g1 - g < BATCH ? g1 - g : BATCH, t, n, f, wide);
     }
 }
 
