@@ -24,6 +24,7 @@ struct step_arrays {
     struct request **req; /* [max_batch] */
     struct sched_pick *pick;
     int n_req, n_tok, n_row;
+    bool decodes;         /* somebody waits for his next token */
     uint64_t number;      /* engine.n_step when it was made up */
     uint64_t deadline_ns; /* of the model's requests the first to come; UINT64_MAX none */
 };

@@ -403,6 +403,7 @@ static void fill(struct engine_model *m)
     struct step_arrays *s = &m->step;
     int t = 0, row = 0;
     s->number = m->engine->n_step;
+    s->decodes = false;
     for (int i = 0; i < s->n_req; i++) {
         struct request *r = s->req[i];
         int rows = rows_wanted(r, r->step_tok);
@@ -417,6 +418,7 @@ static void fill(struct engine_model *m)
         }
         r->served = s->number;
         r->chosen = false;
+        s->decodes |= r->n_token - r->n_done == 1;
     }
     s->n_tok = t;
     s->n_row = row;
@@ -527,19 +529,17 @@ static void count_step(struct engine *g, struct engine_model *m)
     struct step_arrays *s = &m->step;
     double run_s = m->step_s;
     int prompt = 0, guesses = 0;
-    bool decodes = false;
     for (int i = 0; i < s->n_req; i++) {
         int guess = guessed(s->req[i], s->req[i]->step_tok), n = s->req[i]->step_tok - guess;
         sched_key_serve(&m->keys, s->req[i]->key, n);
         s->req[i]->given_up = false;
         prompt += n > 1 ? n : 0;
-        decodes |= n == 1;
         guesses += guess;
     }
     if (s->n_req == 1 && !prompt)
         spec_cost_add(&m->spec_cost, s->n_tok, run_s);
     if (!guesses)
-        step_learn(m, prompt, decodes, run_s);
+        step_learn(m, prompt, s->decodes, run_s);
     pthread_mutex_lock(&g->lock);
     g->stats.steps_total++;
     g->stats.step_s_total += run_s;
@@ -607,10 +607,11 @@ static int run(struct engine *g, struct engine_model *m, struct err *e)
     return rc;
 }
 
-/* A prompt that one step can hold came after the resting one was made up. */
+/* A prompt that one step can hold came after the resting one was made up. Those that decode together do not begin anew for it. */
 static bool newcomer(const struct engine_model *m)
 {
-    for (size_t i = 0; i < m->n_live; i++) {
+    bool alone = !m->step.decodes || m->step.n_req == 1;
+    for (size_t i = 0; i < m->n_live && alone; i++) {
         struct request *r = m->live[i];
         bool came = !r->admitted && r->served >= m->step.number && r->priority <= m->step.req[0]->priority;
         if (!came || share_waits(r) || recall_waits(r))
