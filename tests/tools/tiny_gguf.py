@@ -65,12 +65,16 @@ class Gguf:
             at += -(-len(data) // self.alignment) * self.alignment
         return b"".join(out)
 
-    def bytes(self):
-        out = [self.header()]
-        out.append(b"\0" * (-len(out[0]) % self.alignment))
+    def pieces(self):
+        head = self.header()
+        yield head
+        yield b"\0" * (-len(head) % self.alignment)
         for _, _, _, data, _ in self.tensors:
-            out += [data, b"\0" * (-len(data) % self.alignment)]
-        return b"".join(out)
+            yield data
+            yield b"\0" * (-len(data) % self.alignment)
+
+    def bytes(self):
+        return b"".join(self.pieces())
 
 
 # ---- numbers ----
@@ -448,7 +452,7 @@ def build(family, **options):
 
 def write(path, family, **options):
     with open(path, "wb") as f:
-        f.write(build(family, **options).bytes())
+        f.writelines(build(family, **options).pieces())
 
 
 def main():
