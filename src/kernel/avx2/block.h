@@ -164,4 +164,15 @@ AVX2_INLINE void fetch_blocks(const uint8_t *group, size_t b, size_t n, const st
         _mm_prefetch((const char *)group + at, _MM_HINT_T0);
 }
 
+/* n blocks from block b on of a tile of activations, token t0's or the i-th after it, which tokens up to t1 need next. */
+AVX2_INLINE void fetch_act(const struct linear_args *a, size_t t0, size_t t1, size_t i, size_t b, size_t n)
+{
+    size_t t = t0 + 8 * i, bytes = layout_tile_width(a->n_tok, t) * layout_token_bytes(a->wide);
+    if (t >= t1)
+        return;
+    const char *tile = (const char *)a->act + layout_tile_offset(a->k, t, a->wide) + b * bytes;
+    for (size_t at = 0; at < n * bytes; at += 64)
+        _mm_prefetch(tile + at, _MM_HINT_T1);
+}
+
 #endif

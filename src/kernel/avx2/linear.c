@@ -15,13 +15,12 @@
  * above 60: at most 15 * 2^11 = 30720, and a lane's sum 2 * 24384 * 30720 < 2^31. Where blocks have both, the halves are scaled as
  * floats; ref/linear.c says why that is the same number.
  *
- * The tile: 16 rows x 4 tokens, eight sums in registers, for 4 k two vectors of codes and four broadcasts: 22 instructions and 6
- * loads for 8 rows x 32 k, where the multiplier's two ports are busy all the time. For a chunk of blocks, and a stripe of tokens, the
- * activations are put together in the scratch, the group's codes and scales are unpacked there, and all tiles of the stripe follow,
- * out of L1; the float sums of the batch wait in the scratch, too. */
+ * The tile: 16 rows x 5 tokens, ten sums in registers, for 4 k two vectors of codes and five broadcasts. For a chunk of blocks, and a
+ * stripe of tokens, the activations are put together in the scratch, the group's codes and scales are unpacked there, and all tiles of
+ * the stripe follow, out of L1; the float sums of the batch wait in the scratch, too. */
 #include "kernel/avx2/e2m1.h"
 
-enum { STRIPE = 64, CHUNK = 4, BATCH = 32, TILE = 4 };
+enum { STRIPE = 64, CHUNK = 4, BATCH = 32, TILE = 5 };
 
 /* How a block becomes a number. */
 enum kind {
@@ -194,6 +193,7 @@ AVX2_INLINE void tile_start(__m256i s[TILE][2], const struct token256 *x, int z,
 /* Adds quads [j0, j1) of n tokens and both halves of the group. */
 AVX2_INLINE void tile_sums(__m256i s[TILE][2], const uint8_t *q, const struct token256 *x, int j0, int j1, int n)
 {
+#pragma GCC unroll 8
     for (int j = j0; j < j1; j++)
         for (int i = 0; i < n; i++) {
             __m256i v = quad(x[i].x + 4 * j);
@@ -209,22 +209,42 @@ AVX2_INLINE __m256 widened(__m256i s)
     return _mm256_cvtepi32_ps(_mm256_madd_epi16(s, _mm256_set1_epi16(1)));
 }
 
+/* A block's scales, as tiles need them: loaded once for all their tokens where there are registers left. */
+struct scales256 {
+    __m256 d[2], m[2];
+    __m256i s[2];
+};
+
+AVX2_INLINE void tile_scales(struct scales256 *to, const struct block256 *w, enum kind kind)
+{
+    for (int h = 0; h < 2; h++) {
+        to->d[h] = _mm256_loadu_ps(w->d + 8 * h);
+        to->m[h] = _mm256_loadu_ps(w->m + 8 * h);
+        to->s[h] = load256((const uint8_t *)(w->s + 8 * h));
+        if (kind == UNITS)
+            __asm__("" : "+x"(to->s[h]));
+        if (kind == MINIMUM || kind == ZERO || kind == ZERO_MINIMUM)
+            __asm__("" : "+x"(to->d[h]));
+        if (kind == MINIMUM)
+            __asm__("" : "+x"(to->m[h]));
+    }
+}
+
 /* The product of half h of the group's rows with a token but for dx. first: what the first 16 k gave (HALVES). */
-AVX2_INLINE __m256 tile_value(__m256i s, const struct block256 *w, const struct token256 *x, int h, __m256 first,
+AVX2_INLINE __m256 tile_value(__m256i s, const struct scales256 *w, const struct token256 *x, int h, __m256 first,
                               enum kind kind)
 {
-    const __m256 d = _mm256_loadu_ps(w->d + 8 * h), m = _mm256_loadu_ps(w->m + 8 * h);
     if (kind == UNITS)
-        return _mm256_cvtepi32_ps(_mm256_madd_epi16(s, load256((const uint8_t *)(w->s + 8 * h))));
+        return _mm256_cvtepi32_ps(_mm256_madd_epi16(s, w->s[h]));
     if (kind == FAR) {
-        first = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(s, 16), 16)), d);
-        return _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_srai_epi32(s, 16)), m, first);
+        first = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(s, 16), 16)), w->d[h]);
+        return _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_srai_epi32(s, 16)), w->m[h], first);
     }
     if (kind == ZERO_MINIMUM) {
         s = _mm256_add_epi32(_mm256_madd_epi16(s, _mm256_set1_epi16(1)), _mm256_set1_epi32(x->sum));
-        return _mm256_mul_ps(_mm256_cvtepi32_ps(s), d);
+        return _mm256_mul_ps(_mm256_cvtepi32_ps(s), w->d[h]);
     }
-    return kind == HALVES ? _mm256_fmadd_ps(widened(s), m, first) : _mm256_mul_ps(widened(s), d);
+    return kind == HALVES ? _mm256_fmadd_ps(widened(s), w->m[h], first) : _mm256_mul_ps(widened(s), w->d[h]);
 }
 
 /* Adds nb blocks of a group times n tokens. ldx: entries from a block to the next. */
@@ -244,14 +264,16 @@ AVX2_INLINE void tile(float *acc, const struct block256 *w, const struct token25
             tile_start(s, x, 1, n, kind);
             tile_sums(s, w->q, x, 4, 8, n);
         }
+        struct scales256 scales;
+        tile_scales(&scales, w, kind);
         for (int i = 0; i < n; i++) {
-            __m256 dx = _mm256_set1_ps(x[i].dx[kind == UNITS ? w->dx : 0]);
+            __m256 dx = _mm256_set1_ps(x[i].dx[kind == UNITS ? w->dx : 0]), xs = _mm256_set1_ps(x[i].xs);
             for (int h = 0; h < 2; h++) {
                 float *to = acc + 16 * i + 8 * h;
-                __m256 v = tile_value(s[i][h], w, x + i, h, first[i][h], kind);
+                __m256 v = tile_value(s[i][h], &scales, x + i, h, first[i][h], kind);
                 v = _mm256_fmadd_ps(v, dx, _mm256_loadu_ps(to));
                 if (kind == MINIMUM || kind == ZERO_MINIMUM)
-                    v = _mm256_fmadd_ps(_mm256_loadu_ps(w->m + 8 * h), _mm256_set1_ps(x[i].xs), v);
+                    v = _mm256_fmadd_ps(scales.m[h], xs, v);
                 _mm256_storeu_ps(to, v);
             }
         }
@@ -265,9 +287,9 @@ AVX2_INLINE void tile(float *acc, const struct block256 *w, const struct token25
         tile(acc, w, x, nb, ldx, N, KIND);                                                                             \
     }
 #define EVERY_KIND(X)  X(MINIMUM) X(ZERO) X(ZERO_MINIMUM) X(HALVES) X(UNITS) X(FAR)
-#define TILES_OF(KIND) TILE_OF(KIND, 1) TILE_OF(KIND, 2) TILE_OF(KIND, 3) TILE_OF(KIND, 4)
+#define TILES_OF(KIND) TILE_OF(KIND, 1) TILE_OF(KIND, 2) TILE_OF(KIND, 3) TILE_OF(KIND, 4) TILE_OF(KIND, 5)
 EVERY_KIND(TILES_OF)
-#define TILE_ROW(KIND) [KIND] = {tile_##KIND##_1, tile_##KIND##_2, tile_##KIND##_3, tile_##KIND##_4},
+#define TILE_ROW(KIND) [KIND] = {tile_##KIND##_1, tile_##KIND##_2, tile_##KIND##_3, tile_##KIND##_4, tile_##KIND##_5},
 static void (*const TILES[KINDS][TILE])(float *acc, const struct block256 *w, const struct token256 *x, size_t nb,
                                         size_t ldx) = {EVERY_KIND(TILE_ROW)};
 
@@ -301,6 +323,7 @@ AVX2_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, si
         for (size_t g = 0; g < ng; g++) {
             put_blocks(work->w, a, g0 + g, b, nb, f);
             fetch_blocks(w + (g + 1) % ng * gb, g + 1 < ng ? b : b + nb, nb, f);
+            fetch_act(a, t0, t0 + n, g, b + nb, nb);
             chunk_mul(work->acc[g][0], work->w, work->x, nb, n);
         }
     }

@@ -121,17 +121,23 @@ AVX2_INLINE void tile(float *acc, const struct block256 *w, const struct token25
                     first[i][h] = _mm256_mul_ps(_mm256_cvtepi32_ps(s[i][h]), _mm256_loadu_ps(w->d + 8 * h));
             tile_sums(s, w->q, x, PAIRS / 2, PAIRS / 2, n);
         }
+        __m256 d[2], m[2];
+        for (int h = 0; h < 2; h++) { /* loaded once for all tokens, where there are registers left */
+            d[h] = _mm256_loadu_ps(w->d + 8 * h);
+            m[h] = _mm256_loadu_ps(w->m + 8 * h);
+            if (!halves)
+                __asm__("" : "+x"(d[h]));
+            if (minimum)
+                __asm__("" : "+x"(m[h]));
+        }
         for (int i = 0; i < n; i++)
             for (int h = 0; h < 2; h++) {
                 float *to = acc + 16 * i + 8 * h;
                 __m256 v = _mm256_cvtepi32_ps(s[i][h]);
-                if (halves)
-                    v = _mm256_fmadd_ps(v, _mm256_loadu_ps(w->m + 8 * h), first[i][h]);
-                else
-                    v = _mm256_mul_ps(v, _mm256_loadu_ps(w->d + 8 * h));
+                v = halves ? _mm256_fmadd_ps(v, m[h], first[i][h]) : _mm256_mul_ps(v, d[h]);
                 v = _mm256_fmadd_ps(v, _mm256_set1_ps(x[i].dx), _mm256_loadu_ps(to));
                 if (minimum)
-                    v = _mm256_fmadd_ps(_mm256_loadu_ps(w->m + 8 * h), _mm256_set1_ps(x[i].xs), v);
+                    v = _mm256_fmadd_ps(m[h], _mm256_set1_ps(x[i].xs), v);
                 _mm256_storeu_ps(to, v);
             }
     }
@@ -180,6 +186,7 @@ AVX2_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, si
         for (size_t g = 0; g < ng; g++) {
             put_blocks(work->w, a, g0 + g, b, nb, f);
             fetch_blocks(w + (g + 1) % ng * gb, g + 1 < ng ? b : b + nb, nb, f);
+            fetch_act(a, t0, t0 + n, g, b + nb, nb);
             if (f->halves)
                 chunk_halves(work->acc[g][0], work->w, work->x, nb, n);
             else if (f->minimum)
