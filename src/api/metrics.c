@@ -69,8 +69,10 @@ static void write_engine(struct api *a, struct buf *b)
     one(b, "hearth_draft_tokens_total", "counter", "Tokens guessed ahead and run.", (double)s.drafted_total);
     one(b, "hearth_draft_accepted_total", "counter", "Guesses that were right.", (double)s.accepted_total);
     one(b, "hearth_steps_total", "counter", "Steps of the engine.", (double)s.steps_total);
-    one(b, "hearth_rests_total", "counter", "Times that a step stopped in its middle for another model.",
+    one(b, "hearth_rests_total", "counter", "Times that a step stopped in its middle to see to others.",
         (double)s.rests_total);
+    one(b, "hearth_given_up_total", "counter", "Times that such a step was begun anew, for who came or left.",
+        (double)s.given_up_total);
     one(b, "hearth_step_seconds_total", "counter", "Time in steps.", s.step_s_total);
     one(b, "hearth_busy_seconds_total", "counter", "Time the engine had work.", s.busy_s_total);
     one(b, "hearth_cancel_last_seconds", "gauge", "The last cancelled sequence: from the wish to its release.",
