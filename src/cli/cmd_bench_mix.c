@@ -5,7 +5,6 @@
 #include "cli/commands.h"
 #include "cli/input.h"
 #include "cli/out.h"
-#include "engine/engine.h"
 #include "ledger/ledger.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +37,6 @@ static const char *const phase_name[] = {"alone", "together", "intruder"};
 struct result {
     struct mix_seen *seen[PHASES]; /* [n_models] each */
     double parts_s, together_s, intruder_s;
-    double cancel_s; /* the slowest, of those that the intruder's end stops */
     int n_phases, n_intruder;
     size_t ceiling, peak;
     uint64_t evicted;
@@ -124,8 +122,8 @@ static void print(const struct mix *m, const struct values *v, const struct resu
         "\nall together %.2f s, one model after the other %.2f s: %.3f of the sum of the parts; an equal share is %.1f %%\n",
         r->together_s, r->parts_s, r->parts_s / r->together_s, 100.0 / m->n_models);
     if (r->n_phases > INTRUDER)
-        printf("intruder: %d tokens for %s, first token after %.2f s; the chats it met were cancelled within %.0f ms\n",
-               r->n_intruder, m->name[m->n_models - 1], r->intruder_s, r->cancel_s * 1e3);
+        printf("intruder: %d tokens for %s, first token after %.2f s\n", r->n_intruder, m->name[m->n_models - 1],
+               r->intruder_s);
     printf("memory: peak %s of %s; %llu models had to leave\n", out_bytes(a, r->peak), out_bytes(b, r->ceiling),
            (unsigned long long)r->evicted);
 }
@@ -185,7 +183,6 @@ static int print_json(const struct mix *m, const struct values *v, const struct 
     if (r->n_phases > INTRUDER) {
         jsonw_kint(&w, "intruder_tokens", r->n_intruder);
         jsonw_kdouble(&w, "intruder_s", r->intruder_s);
-        jsonw_kdouble(&w, "cancel_most_ms", r->cancel_s * 1e3);
     }
     jsonw_kint(&w, "ceiling", (int64_t)r->ceiling);
     jsonw_kint(&w, "peak", (int64_t)r->peak);
@@ -213,9 +210,6 @@ static int run(struct mix *m, const struct values *v, struct result *r, struct e
         hearth_pressure(m->h, &p);
         r->ceiling = p.ceiling;
         r->evicted = p.evicted;
-        struct engine_stats s;
-        engine_stats(hearth_engine(m->h), &s);
-        r->cancel_s = s.cancel_max_s;
         r->peak = ledger_peak(hearth_ledger(m->h));
         if (v->json)
             print_json(m, v, r);
