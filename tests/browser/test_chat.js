@@ -12,7 +12,7 @@ const bodies = (page) => {
 
 module.exports = async (browser, url) => {
   await test('chat: an answer streams in, and its speed is shown', async () => {
-    const { page, close } = await visit(browser, url, { before: briefly(60) });
+    const { page, close } = await visit(browser, url, { before: briefly(400) }); // long enough to be seen growing on a busy machine
     await page.evaluate(() => {
       window.lengths = new Set();
       new MutationObserver(() => window.lengths.add(document.querySelector('.msg.answer .prose')?.textContent.length ?? 0))
