@@ -85,7 +85,7 @@ static void write_memory(struct api *a, struct buf *b)
     enum { ROWS = 64 };
     struct ledger *l = hearth_ledger(a->h);
     struct ledger_row rows[ROWS];
-    size_t n = ledger_list(l, rows, ROWS);
+    size_t used, n = ledger_list(l, rows, ROWS, &used);
     one(b, "hearth_memory_ceiling_bytes", "gauge", "The most Hearth may reserve.", (double)ledger_ceiling(l));
     struct hearth_pressure p;
     hearth_pressure(a->h, &p);
@@ -96,7 +96,7 @@ static void write_memory(struct api *a, struct buf *b)
         : !strcmp(p.level, "some") ? 1
                                    : 2);
     one(b, "hearth_models_evicted_total", "counter", "Models that left because memory was needed.", (double)p.evicted);
-    one(b, "hearth_memory_reserved_bytes", "gauge", "Reserved by all owners.", (double)ledger_used(l));
+    one(b, "hearth_memory_reserved_bytes", "gauge", "Reserved by all owners.", (double)used);
     one(b, "hearth_memory_peak_bytes", "gauge", "The most that was ever reserved.", (double)ledger_peak(l));
     one(b, "process_resident_memory_bytes", "gauge", "Resident memory of the process.", (double)cpu_rss());
     head(b, "hearth_memory_owner_bytes", "gauge", "Reserved by each owner.");

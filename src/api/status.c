@@ -44,11 +44,11 @@ static void write_memory(struct jsonw *w, struct hearth *h)
     enum { ROWS = 64 };
     struct ledger *l = hearth_ledger(h);
     struct ledger_row rows[ROWS];
-    size_t n = ledger_list(l, rows, ROWS);
+    size_t used, n = ledger_list(l, rows, ROWS, &used);
     jsonw_obj(w);
     jsonw_kint(w, "ceiling", (int64_t)ledger_ceiling(l));
     write_pressure(w, h);
-    jsonw_kint(w, "used", (int64_t)ledger_used(l));
+    jsonw_kint(w, "used", (int64_t)used);
     jsonw_kint(w, "free", (int64_t)ledger_free_bytes(l));
     jsonw_kint(w, "peak", (int64_t)ledger_peak(l));
     jsonw_kint(w, "rss", (int64_t)cpu_rss());

@@ -141,10 +141,12 @@ static size_t ledger_rows(const struct ledger *l, struct ledger_row *rows, size_
     return found;
 }
 
-size_t ledger_list(const struct ledger *l, struct ledger_row *rows, size_t max)
+size_t ledger_list(const struct ledger *l, struct ledger_row *rows, size_t max, size_t *used)
 {
     ledger_lock(l);
     size_t n = ledger_rows(l, rows, max);
+    if (used)
+        *used = l->used;
     ledger_unlock(l);
     return n;
 }

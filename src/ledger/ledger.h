@@ -49,8 +49,9 @@ struct ledger_row {
     char path[120];
     size_t bytes;
 };
-/* Copies up to max rows, largest first, equal paths added up; returns how many there are. */
-size_t ledger_list(const struct ledger *l, struct ledger_row *rows, size_t max);
+/* Copies up to max rows, largest first, equal paths added up; returns how many there are. *used (may be NULL): their sum, of the same
+ * moment. */
+size_t ledger_list(const struct ledger *l, struct ledger_row *rows, size_t max, size_t *used);
 
 /* ---- pressure: what the machine and the group leave right now, and which ceiling that allows (pressure.c) ----
  * The limit follows at once when memory gets short, and comes back slowly when it is not any more. It never exceeds the ceiling. */

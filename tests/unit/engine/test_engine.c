@@ -31,7 +31,7 @@ static size_t block_bytes(const struct rig *rig)
 static size_t held_by(const struct rig *rig, const char *path)
 {
     struct ledger_row row[64];
-    size_t n = ledger_list(rig->ledger, row, 64);
+    size_t n = ledger_list(rig->ledger, row, 64, NULL);
     for (size_t i = 0; i < n && i < 64; i++)
         if (strcmp(row[i].path, path) == 0)
             return row[i].bytes;

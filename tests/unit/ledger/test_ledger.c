@@ -150,13 +150,13 @@ static void listing(void)
         ledger_reserve(o[i], bytes[i], NULL);
     }
     struct ledger_row r[8];
-    CHECK_INT(ledger_list(l, r, 8), 3);
+    CHECK_INT(ledger_list(l, r, 8, NULL), 3);
     CHECK(strcmp(r[0].path, "weights") == 0 && r[0].bytes == 50);
     CHECK(strcmp(r[1].path, "kv") == 0 && r[1].bytes == 40);
     CHECK(strcmp(r[2].path, "http") == 0 && r[2].bytes == 20);
-    CHECK_INT(ledger_list(l, r, 1), 3);
+    CHECK_INT(ledger_list(l, r, 1, NULL), 3);
     CHECK_STR(r[0].path, "weights");
-    CHECK_INT(ledger_list(l, NULL, 0), 3);
+    CHECK_INT(ledger_list(l, NULL, 0, NULL), 3);
     ledger_free(l);
 }
 
@@ -208,8 +208,12 @@ static void *stress_main(void *arg)
     }
     if (ledger_reserve(o, 100, NULL) != 0)
         __atomic_store_n(&s->wrong, 1, __ATOMIC_RELAXED);
-    struct ledger_row r[2];
-    ledger_list(s->l, r, 2);
+    struct ledger_row r[8];
+    size_t used, sum = 0, n = ledger_list(s->l, r, 8, &used);
+    for (size_t i = 0; i < n && i < 8; i++)
+        sum += r[i].bytes;
+    if (n > 8 || sum != used)
+        __atomic_store_n(&s->wrong, 1, __ATOMIC_RELAXED);
     ledger_owner_free(o);
     return NULL;
 }

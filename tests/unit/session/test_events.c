@@ -266,10 +266,10 @@ static bool sums_agree(struct ledger *l)
 {
     enum { ROWS = 256 };
     struct ledger_row row[ROWS];
-    size_t n = ledger_list(l, row, ROWS), sum = 0;
+    size_t used, n = ledger_list(l, row, ROWS, &used), sum = 0;
     for (size_t i = 0; i < n && i < ROWS; i++)
         sum += row[i].bytes;
-    return n < ROWS && sum == ledger_used(l) && ledger_allocated(l) == mem_pages_live();
+    return n < ROWS && sum == used && ledger_allocated(l) == mem_pages_live();
 }
 
 /* Nobody asks for anything any more: the engine lets go of the last requests, and then the sums must agree. */

@@ -67,7 +67,7 @@ static void *watch_main(void *arg)
 static size_t held_by_models(struct hearth *h)
 {
     struct ledger_row rows[64];
-    size_t n = ledger_list(hearth_ledger(h), rows, 64), sum = 0;
+    size_t n = ledger_list(hearth_ledger(h), rows, 64, NULL), sum = 0;
     for (size_t i = 0; i < n && i < 64; i++)
         if (strncmp(rows[i].path, "model/", 6) == 0)
             sum += rows[i].bytes;
