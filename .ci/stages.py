@@ -229,9 +229,10 @@ def stage_kills():
 
 def stage_soak():
     """64 clients, a tenth of them vanishing."""
-    _, text = job_ended("soak")
+    rc, text = job_ended("soak")
     m = COUNTS.match(text.strip().splitlines()[-1]) if text.strip() else None
-    return [int(x) for x in m.groups()] if m else [0, 1, 0]
+    counts = [int(x) for x in m.groups()] if m else [0, 1, 0]
+    return [counts[0], max(counts[1], int(rc != 0)), counts[2]]
 
 
 def stage_oracles():
@@ -247,7 +248,7 @@ STAGES = [
     ("aarch64", stage_aarch64), ("fuzz", stage_fuzz), ("kills", stage_kills), ("soak", stage_soak), ("oracles", stage_oracles),
 ]
 
-# What a stage waits for longer than it computes begins, with the least priority, behind the stages that judge memory and waiting.
+# What a stage waits for longer than it computes begins, with little priority, behind the stages that judge memory and waiting.
 BESIDE = {"soak": ["tests/server/soak", "--minutes", SOAK_MIN], "oracles": ["tools/install-deps", "oracles"]}
 BESIDE_AFTER = "docs"
 jobs = {}  # name of the stage -> (process, its log)
