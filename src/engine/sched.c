@@ -148,22 +148,45 @@ static void mean_add(double *mean, double x)
     *mean = *mean > 0 ? 0.7 * *mean + 0.3 * x : x;
 }
 
+/* A step of both says only what both cost together: what it took longer than planned is laid on both alike. The plan's own errors are
+ * learnt slowly, and one step that the machine stretched counts no more than half as long again. */
+static void mixed_add(struct sched_cost *c, int n_prompt, double seconds)
+{
+    double plan = c->base + n_prompt * c->tok, off = fmax(fmin(seconds / plan - 1, 0.5), -0.5);
+    c->error += 0.05 * (fabs(off) - c->error);
+    c->base *= 1 + 0.3 * off;
+    c->tok *= 1 + 0.3 * off;
+}
+
 void sched_cost_add(struct sched_cost *c, int n_prompt, bool decodes, double seconds)
 {
     if (!decodes && n_prompt >= 2 * SCHED_TILE) /* fewer say little about more */
         mean_add(&c->tok, seconds / n_prompt);
-    if (decodes && (!n_prompt || c->tok > 0))
-        mean_add(&c->base, fmax(seconds - n_prompt * c->tok, 0));
+    if (decodes && !n_prompt)
+        mean_add(&c->base, seconds);
+    if (!decodes || !n_prompt || c->tok <= 0)
+        return;
+    if (c->base > 0 || seconds < n_prompt * c->tok)
+        mixed_add(c, n_prompt, seconds);
+    else
+        c->base = seconds - n_prompt * c->tok;
 }
 
 int sched_chunk(int chunk, const struct sched_cost *c, double slice_s, int beside)
 {
     enum { CHEAPER = 4 }; /* a prompt's token than one that comes alone, until it is measured */
+    static const double ERRORS = 2.5,
+                        ERRORS_MOST = 0.15; /* about one step in a hundred is later than so many mean errors */
+    if (beside)
+        slice_s /= 1 + fmin(ERRORS * c->error, ERRORS_MOST);
     double base = beside ? c->base : 0, tok = c->tok > 0 ? c->tok : c->base / CHEAPER;
     double fit = tok > 0 ? fmax(slice_s - base, base / 4) / tok : SCHED_FIRST;
     if (fit >= chunk)
         return chunk;
-    int tile = beside ? SCHED_FEW : SCHED_TILE, t = ((int)fit + beside) / tile * tile - beside;
+    int tile = beside               ? SCHED_FEW
+               : fit < SCHED_STRIPE ? SCHED_TILE
+                                    : SCHED_STRIPE,
+        t = ((int)fit + beside) / tile * tile - beside;
     t = t > 0 ? t : tile - beside % tile;
     return t < chunk ? t : chunk;
 }

@@ -65,15 +65,16 @@ double sched_join(double vtime, double now);
 
 /* What steps of a model cost, measured: seconds, running means; 0 unknown. */
 struct sched_cost {
-    double tok;  /* a prompt token in a step of prompts, with its share of what the step costs anyway */
-    double base; /* a step of those that decode: what a step costs beyond its prompt tokens */
+    double tok;   /* a prompt token in a step of prompts, with its share of what the step costs anyway */
+    double base;  /* a step of those that decode: what a step costs beyond its prompt tokens */
+    double error; /* of plans for steps of both: mean of |measured / planned - 1| */
 };
 void sched_cost_add(struct sched_cost *c, int n_prompt, bool decodes, double seconds);
 
-/* Tokens of prompt for one step beside `beside` sequences that decode: as many as fit into `slice_s`, or into a fifth of a step where
- * those that decode take longer by themselves; at least one, at most `chunk`, whole tiles of SCHED_TILE (with the decoding ones, of
- * SCHED_FEW); SCHED_FIRST where nothing is measured yet. */
-enum { SCHED_TILE = 8, SCHED_FEW = 4, SCHED_FIRST = 64 };
+/* Tokens of prompt for one step beside `beside` sequences that decode: as many as fit into `slice_s` with room for the plan's usual error,
+ * or into a fifth of a step where those that decode take longer by themselves; at least one, at most `chunk`, whole stripes of the
+ * kernels or, fewer, whole tiles of SCHED_TILE (with the decoding ones, of SCHED_FEW); SCHED_FIRST where nothing is measured yet. */
+enum { SCHED_STRIPE = 64, SCHED_TILE = 8, SCHED_FEW = 4, SCHED_FIRST = 64 };
 int sched_chunk(int chunk, const struct sched_cost *c, double slice_s, int beside);
 /* The same where nobody decodes: `alone`, but where several prompts are read no more than the shortest still has, if it can end in this
  * step, and at least `slice`: its first token does not wait for others' tokens. */

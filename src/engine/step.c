@@ -9,7 +9,7 @@
 
 /* What a step aims to stay below: when a sequence of the same model waits for its next token, when one might come, and when nobody but
  * its prompt was there for a while. Who comes takes such a step away: the quieter it was, the less is lost by that. */
-static const double SLICE_S = 0.1, ALONE_S = 0.5, QUIET_S = 1, QUIET_SHARE = 0.25;
+static const double SLICE_S = 0.1, ALONE_S = 0.5, QUIET_S = 2, QUIET_SHARE = 0.25;
 enum { NEAR_TURNS = 2 }; /* a step that ends within so many turns is waited for */
 
 size_t step_bytes(const struct engine *g)
@@ -607,16 +607,17 @@ static int run(struct engine *g, struct engine_model *m, struct err *e)
     return rc;
 }
 
-/* A prompt that one step can hold came after the resting one was made up. Those that decode together do not begin anew for it. */
+/* A prompt that takes no longer than the resting step came after that was made up. Those that decode together do not begin anew for it. */
 static bool newcomer(const struct engine_model *m)
 {
     bool alone = !m->step.decodes || m->step.n_req == 1;
+    double most = fmax(ALONE_S, m->step.n_tok * m->cost.tok);
     for (size_t i = 0; i < m->n_live && alone; i++) {
         struct request *r = m->live[i];
         bool came = !r->admitted && r->served >= m->step.number && r->priority <= m->step.req[0]->priority;
         if (!came || share_waits(r) || recall_waits(r))
             continue;
-        if ((double)(r->n_token - share_begin(r)) * m->cost.tok < ALONE_S)
+        if ((double)(r->n_token - share_begin(r)) * m->cost.tok < most)
             return true;
     }
     return false;

@@ -127,7 +127,7 @@ static void begin(struct sim *s, int model)
     sched_admit(seq, n, cache_free(s), SEATS, -1);
     struct sched_limits l = {.max_seq = SEATS, .max_tok = CHUNK, .step = ++s->step};
     bool both = decoding(s, model);
-    struct sched_cost c = {cost[model].tok_s, cost[model].step_s};
+    struct sched_cost c = {cost[model].tok_s, cost[model].step_s, 0};
     int slice = sched_chunk(CHUNK, &c, SLICE, both);
     l.chunk = both ? slice : sched_least(seq, n, slice, sched_chunk(CHUNK, &c, 5 * SLICE, 0));
     struct sched_pick p[SEATS];
