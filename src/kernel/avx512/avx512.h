@@ -6,8 +6,7 @@
 
 #define AVX512_INLINE static inline __attribute__((always_inline))
 
-size_t avx512_linear_scratch(void);            /* what the quantised kernels need */
-size_t avx512_scratch(size_t k, size_t n_tok); /* what all linear layers need */
+size_t avx512_scratch(size_t k, size_t n_tok); /* what linear layers need */
 
 void avx512_init(struct kernels *k);
 void avx512_init_linear(struct kernels *k);

@@ -22,8 +22,7 @@ size_t avx512_scratch(size_t k, size_t n_tok)
 {
     (void)k;
     (void)n_tok;
-    size_t f = float_scratch(), q = avx512_linear_scratch();
-    return f > q ? f : q;
+    return float_scratch();
 }
 
 void avx512_init_float(struct kernels *k)

@@ -1,30 +1,27 @@
 /* avx512/linear: quantised weights. One 32-bit lane is one row; vpdpbusd adds four products of u8 code and s8 activation to it,
  * exactly (4 * 255 * 127 < 2^17, no saturation in this form, and ref/linear.c bounds the sum).
  *
- * Up to FEW tokens: one group after the other, so that the weights are one stream, fetched ahead while tokens are multiplied. A block
- * is unpacked into registers, where all its tokens meet it, eight at a time; the float sums wait in L1.
- *
- * More: a chunk of CHUNK blocks of up to three groups is unpacked into the scratch and meets up to STRIPE tokens there, four at a
- * time: 3 x 4 sums hide each other's latency, and each broadcast of four activations feeds three of them (two loads a cycle would
- * otherwise be the limit). Float accumulators stay in registers for a chunk. All groups of a batch are taken chunk by chunk, so that
- * the chunk's activations stay in L1. Zero points enter as the chain's start value, which costs nothing. */
+ * One group after the other, so that the weights are one stream, fetched ahead while tokens are multiplied. A block is unpacked
+ * into registers, where all tokens of a stripe meet it, eight at a time; the float sums wait in L1. Zero points enter as the
+ * chain's start value, which costs nothing. */
 #include "kernel/avx512/avx512.h"
 #include <immintrin.h>
 #include <string.h>
 
-enum { STRIPE = 64, BATCH = 12, CHUNK = 8, ROWS_MAX = 3, TILE_TOK = 8, FEW = 32, FEW_AHEAD = 2048 };
+enum { STRIPE = 64, AHEAD = 2048 };
 
 struct block512 { /* one block of one group, ready to multiply */
     __m512i q[8];
     __m512 d, m; /* two scales a block: those of its halves */
 };
 
-/* Four activations for all lanes. */
-AVX512_INLINE __m512i quad(const int8_t *p)
+/* s + codes times four activations of all lanes. Zen 4 gives a broadcast of its own a place among the multiplications; as part of one
+ * it costs nothing. */
+AVX512_INLINE __m512i dot_quad(__m512i s, __m512i q, const int8_t *p)
 {
-    int32_t v;
-    memcpy(&v, p, sizeof v);
-    return _mm512_set1_epi32(v);
+    typedef int32_t __attribute__((may_alias, aligned(1))) word;
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(s) : "v"(q), "m"(*(const word *)(const void *)p));
+    return s;
 }
 
 /* The numbers of E2M1, zero added. */
@@ -152,7 +149,7 @@ AVX512_INLINE void load_block(struct block512 *w, const struct unit512 *u, const
 }
 
 /* Start value of a chain: what the zero point subtracts (layout.h: n8 = -8 sum). */
-AVX512_INLINE __m512i zero_start(const struct act_block *a, size_t t, int zero)
+AVX512_INLINE __m512i zero_start(const struct act_block *a, int t, int zero)
 {
     if (zero == 0)
         return _mm512_setzero_si512();
@@ -160,61 +157,73 @@ AVX512_INLINE __m512i zero_start(const struct act_block *a, size_t t, int zero)
     return zero == 8 ? n : _mm512_slli_epi32(n, zero == 16 ? 1 : 4);
 }
 
-/* Exact integer sums of n tokens from token t of the tile. */
-AVX512_INLINE void sums(__m512i *s, const struct block512 *w, const struct act_block *a, size_t t, int n,
+/* Token t of a tile becomes its first. The compiler is not to see where the planes begin: else it computes the places of their quads,
+ * and keeps them in vector registers. */
+AVX512_INLINE struct act_block token(const struct act_block *a, size_t t, bool wide)
+{
+    struct act_block x = {a->hi + 32 * t, a->lo + 32 * t, a->dx + t, a->xs + t, a->n8 + t, a->n0 + t, a->n1 + t};
+    __asm__("" : "+r"(x.hi));
+    if (wide)
+        __asm__("" : "+r"(x.lo));
+    return x;
+}
+
+/* Exact integer sums of the first n tokens. */
+AVX512_INLINE void sums(__m512i *s, const struct block512 *w, const struct act_block *a, int n,
                         const struct kernel_format *f, bool wide)
 {
     for (int i = 0; i < n; i++)
-        s[i] = wide ? _mm512_setzero_si512() : zero_start(a, t + (size_t)i, f->zero);
+        s[i] = wide ? _mm512_setzero_si512() : zero_start(a, i, f->zero);
     for (int j = 0; j < 8; j++)
         for (int i = 0; i < n; i++)
-            s[i] = _mm512_dpbusd_epi32(s[i], w->q[j], quad(a->hi + 32 * (t + (size_t)i) + 4 * j));
+            s[i] = dot_quad(s[i], w->q[j], a->hi + 32 * i + 4 * j);
     if (!wide)
         return;
     for (int i = 0; i < n; i++)
-        s[i] = _mm512_add_epi32(_mm512_slli_epi32(s[i], 7), zero_start(a, t + (size_t)i, f->zero));
+        s[i] = _mm512_add_epi32(_mm512_slli_epi32(s[i], 7), zero_start(a, i, f->zero));
     for (int j = 0; j < 8; j++)
         for (int i = 0; i < n; i++)
-            s[i] = _mm512_dpbusd_epi32(s[i], w->q[j], quad(a->lo + 32 * (t + (size_t)i) + 4 * j));
+            s[i] = dot_quad(s[i], w->q[j], a->lo + 32 * i + 4 * j);
 }
 
 /* Half h (quads 4h..4h+3) of a block with two scales, zero point taken off. */
-AVX512_INLINE void half_sums(__m512i *s, const struct block512 *w, const struct act_block *a, size_t t, int n, int h,
-                             bool wide)
+AVX512_INLINE void half_sums(__m512i *s, const struct block512 *w, const struct act_block *a, int n, int h, bool wide)
 {
-    const int32_t *start = (h ? a->n1 : a->n0) + t;
+    const int32_t *start = h ? a->n1 : a->n0;
     for (int i = 0; i < n; i++)
         s[i] = wide ? _mm512_setzero_si512() : _mm512_set1_epi32(start[i]);
     for (int j = 4 * h; j < 4 * h + 4; j++)
         for (int i = 0; i < n; i++)
-            s[i] = _mm512_dpbusd_epi32(s[i], w->q[j], quad(a->hi + 32 * (t + (size_t)i) + 4 * j));
+            s[i] = dot_quad(s[i], w->q[j], a->hi + 32 * i + 4 * j);
     if (!wide)
         return;
     for (int i = 0; i < n; i++)
         s[i] = _mm512_add_epi32(_mm512_slli_epi32(s[i], 7), _mm512_set1_epi32(start[i]));
     for (int j = 4 * h; j < 4 * h + 4; j++)
         for (int i = 0; i < n; i++)
-            s[i] = _mm512_dpbusd_epi32(s[i], w->q[j], quad(a->lo + 32 * (t + (size_t)i) + 4 * j));
+            s[i] = dot_quad(s[i], w->q[j], a->lo + 32 * i + 4 * j);
 }
 
-AVX512_INLINE void step(__m512 *acc, const struct block512 *w, const struct act_block *a, size_t t, int n,
+/* Tokens t .. t + n of the tile. */
+AVX512_INLINE void step(__m512 *acc, const struct block512 *w, const struct act_block *tile, size_t t, int n,
                         const struct kernel_format *f, bool wide)
 {
+    const struct act_block x = token(tile, t, wide), *a = &x;
     __m512i s[8], s1[8];
-    __m512 p[8];
     if (f->halves) {
-        half_sums(s, w, a, t, n, 0, wide);
-        half_sums(s1, w, a, t, n, 1, wide);
+        half_sums(s, w, a, n, 0, wide);
+        half_sums(s1, w, a, n, 1, wide);
     } else {
-        sums(s, w, a, t, n, f, wide);
+        sums(s, w, a, n, f, wide);
     }
     for (int i = 0; i < n; i++) {
-        p[i] = _mm512_mul_ps(_mm512_cvtepi32_ps(s[i]), w->d);
+        __m512 p = _mm512_mul_ps(_mm512_cvtepi32_ps(s[i]), w->d);
         if (f->halves)
-            p[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s1[i]), w->m, p[i]);
-        acc[i] = _mm512_fmadd_ps(p[i], _mm512_set1_ps(a->dx[t + (size_t)i]), acc[i]);
+            p = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s1[i]), w->m, p);
+        p = _mm512_fmadd_ps(p, _mm512_set1_ps(a->dx[i]), acc[i]);
         if (f->minimum)
-            acc[i] = _mm512_fmadd_ps(w->m, _mm512_set1_ps(a->xs[t + (size_t)i]), acc[i]);
+            p = _mm512_fmadd_ps(w->m, _mm512_set1_ps(a->xs[i]), p);
+        acc[i] = p;
     }
 }
 
@@ -228,199 +237,12 @@ AVX512_INLINE void store_rows(const struct linear_args *a, size_t g, size_t t, _
     _mm512_mask_storeu_ps(a->y + t * a->ldy + g * 16, m, acc);
 }
 
-/* ---- several tokens ---- */
-
-/* Unpacked blocks and what one call works on; all in the scratch. */
-struct block_panel { /* one block of one group */
-    uint8_t q[8][64];
-    float d[16], m[16];
-};
-
-struct work {
-    struct block_panel panel[ROWS_MAX][CHUNK];
-    float acc[BATCH * STRIPE][16]; /* [group][token] */
-};
-
-struct chunk {
-    const struct linear_args *a;
-    struct work *work;
-    size_t b0, nb; /* blocks */
-    size_t t0, n;  /* tokens */
-};
-
 /* Block b's share of its unit, `ahead` bytes later in the stream. Past the end it does no harm. */
 AVX512_INLINE void fetch(const uint8_t *w, size_t ahead, int b, const struct kernel_format *f)
 {
     size_t share = layout_unit_bytes(f) / (size_t)f->blocks;
     for (size_t i = 0; ahead && i < share; i += 64)
         _mm_prefetch((const char *)w + ahead + (size_t)b * share + i, _MM_HINT_T0);
-}
-
-/* Blocks [b0, b0 + nb) of a group. */
-AVX512_INLINE void unpack(struct block_panel *to, const uint8_t *group, size_t b0, size_t nb, size_t ahead,
-                          const struct kernel_format *f)
-{
-    const size_t blocks = (size_t)f->blocks;
-    for (size_t b = b0; b < b0 + nb;) {
-        const uint8_t *head = group + b / blocks * layout_unit_bytes(f);
-        struct unit512 unit;
-        load_unit(&unit, head, f);
-        for (size_t end = (b / blocks + 1) * blocks; b < end && b < b0 + nb; b++, to++) {
-            struct block512 w;
-            fetch(head, ahead, (int)(b % blocks), f);
-            load_block(&w, &unit, head, (int)(b % blocks), f);
-            for (int j = 0; j < 8; j++)
-                _mm512_store_si512(to->q[j], w.q[j]);
-            _mm512_store_ps(to->d, w.d);
-            if (f->minimum || f->halves)
-                _mm512_store_ps(to->m, w.m);
-        }
-    }
-}
-
-/* Quad j of one plane of activations, times that of every group. */
-AVX512_INLINE void dot_quad(__m512i s[TILE_TOK][ROWS_MAX], const struct block_panel *p, const int8_t *x, int j, int ng,
-                            int n)
-{
-    __m512i q[ROWS_MAX];
-    for (int r = 0; r < ng; r++)
-        q[r] = _mm512_load_si512(p[r * CHUNK].q[j]);
-    for (int i = 0; i < n; i++) {
-        __m512i v = quad(x + 32 * i + 4 * j);
-        for (int r = 0; r < ng; r++)
-            s[i][r] = _mm512_dpbusd_epi32(s[i][r], q[r], v);
-    }
-}
-
-AVX512_INLINE void dot_half(__m512i s[TILE_TOK][ROWS_MAX], const struct block_panel *p, const int8_t *x, int h, int ng,
-                            int n)
-{
-    dot_quad(s, p, x, 4 * h, ng, n);
-    dot_quad(s, p, x, 4 * h + 1, ng, n);
-    dot_quad(s, p, x, 4 * h + 2, ng, n);
-    dot_quad(s, p, x, 4 * h + 3, ng, n);
-}
-
-AVX512_INLINE void dot_halves(__m512i s[TILE_TOK][ROWS_MAX], const struct block_panel *p, const int8_t *x, int h,
-                              int ng, int n)
-{
-    if (h != 1)
-        dot_half(s, p, x, 0, ng, n);
-    if (h != 0)
-        dot_half(s, p, x, 1, ng, n);
-}
-
-/* Exact sums of half h of a block, or of both (h = 2). */
-AVX512_INLINE void dot(__m512i s[TILE_TOK][ROWS_MAX], const struct block_panel *p, const struct act_block *a, size_t t,
-                       int h, int ng, int n, const struct kernel_format *f, bool wide)
-{
-    if (wide) {
-        for (int i = 0; i < n; i++)
-            for (int r = 0; r < ng; r++)
-                s[i][r] = _mm512_setzero_si512();
-        dot_halves(s, p, a->hi + 32 * t, h, ng, n);
-        __asm__("" : "+r"(p) : : "memory"); /* else the codes of both planes are loaded once, and spilled */
-    }
-    for (int i = 0; i < n; i++) {
-        __m512i z =
-            h < 2 ? _mm512_set1_epi32((h ? a->n1 : a->n0)[t + (size_t)i]) : zero_start(a, t + (size_t)i, f->zero);
-        for (int r = 0; r < ng; r++)
-            s[i][r] = wide ? _mm512_add_epi32(_mm512_slli_epi32(s[i][r], 7), z) : z;
-    }
-    dot_halves(s, p, (wide ? a->lo : a->hi) + 32 * t, h, ng, n);
-}
-
-/* A block of ng groups times n tokens. */
-AVX512_INLINE void tile_block(__m512 acc[TILE_TOK][ROWS_MAX], const struct block_panel *p, const struct act_block *a,
-                              size_t t, int ng, int n, const struct kernel_format *f, bool wide)
-{
-    __m512i s[TILE_TOK][ROWS_MAX];
-    __m512 v[TILE_TOK][ROWS_MAX];
-    dot(s, p, a, t, f->halves ? 0 : 2, ng, n, f, wide);
-    for (int i = 0; i < n; i++)
-        for (int r = 0; r < ng; r++)
-            v[i][r] = _mm512_mul_ps(_mm512_cvtepi32_ps(s[i][r]), _mm512_load_ps(p[r * CHUNK].d));
-    if (f->halves) {
-        dot(s, p, a, t, 1, ng, n, f, wide);
-        for (int i = 0; i < n; i++)
-            for (int r = 0; r < ng; r++)
-                v[i][r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[i][r]), _mm512_load_ps(p[r * CHUNK].m), v[i][r]);
-    }
-    for (int i = 0; i < n; i++) {
-        __m512 dx = _mm512_set1_ps(a->dx[t + (size_t)i]);
-        for (int r = 0; r < ng; r++)
-            acc[i][r] = _mm512_fmadd_ps(v[i][r], dx, acc[i][r]);
-        if (f->minimum) {
-            __m512 xs = _mm512_set1_ps(a->xs[t + (size_t)i]);
-            for (int r = 0; r < ng; r++)
-                acc[i][r] = _mm512_fmadd_ps(_mm512_load_ps(p[r * CHUNK].m), xs, acc[i][r]);
-        }
-    }
-}
-
-/* The unpacked blocks of groups g.. of the batch times tokens t.. of one tile. */
-AVX512_INLINE void tile(const struct chunk *c, size_t g, size_t t, int ng, int n, const struct kernel_format *f,
-                        bool wide)
-{
-    size_t width = layout_tile_width(c->a->n_tok, t);
-    const uint8_t *x = (const uint8_t *)c->a->act + layout_tile_offset(c->a->k, t, wide);
-    float(*to)[16] = c->work->acc + g * c->n + (t - c->t0);
-    __m512 acc[TILE_TOK][ROWS_MAX];
-    for (int r = 0; r < ng; r++)
-        for (int i = 0; i < n; i++)
-            acc[i][r] = _mm512_load_ps(to[(size_t)r * c->n + (size_t)i]);
-    for (size_t b = 0; b < c->nb; b++) {
-        struct act_block a = layout_act(x, width, c->b0 + b, wide);
-        tile_block(acc, &c->work->panel[0][b], &a, t % 8, ng, n, f, wide);
-    }
-    for (int r = 0; r < ng; r++)
-        for (int i = 0; i < n; i++)
-            _mm512_store_ps(to[(size_t)r * c->n + (size_t)i], acc[i][r]);
-}
-
-/* Unpacks ng groups and multiplies them by all tokens. */
-AVX512_INLINE void chunk_mul(const struct chunk *c, size_t g0, size_t g, int ng, const struct kernel_format *f,
-                             bool wide)
-{
-    size_t gb = layout_group_bytes(f, c->a->k);
-    for (int r = 0; r < ng; r++)
-        unpack(c->work->panel[r], (const uint8_t *)c->a->w + (g0 + g + (size_t)r) * gb, c->b0, c->nb, c->a->ahead, f);
-    for (size_t t = c->t0, end = c->t0 + c->n; t < end;) {
-        size_t left = end - t, room = 8 - t % 8;
-        left = left < room ? left : room;
-        if (ng == 1 && left == 8) {
-            tile(c, g, t, ng, ng == 1 ? 8 : 4, f, wide);
-            t += 8;
-        } else if (left >= 4) {
-            tile(c, g, t, ng, 4, f, wide);
-            t += 4;
-        } else {
-            tile(c, g, t, ng, 1, f, wide);
-            t++;
-        }
-    }
-}
-
-/* Groups [g0, g0 + ng), ng <= BATCH, times tokens [t0, t0 + n), n <= STRIPE. A chunk of activations stays in L1 for all groups. */
-AVX512_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, size_t t0, size_t n,
-                             const struct kernel_format *f, bool wide)
-{
-    struct chunk c = {.a = a, .work = a->scratch, .t0 = t0, .n = n};
-    size_t blocks = a->k / 32;
-    memset(c.work->acc, 0, ng * n * sizeof *c.work->acc);
-    for (; c.b0 < blocks; c.b0 += c.nb) {
-        size_t g = 0;
-        c.nb = blocks - c.b0 < CHUNK ? blocks - c.b0 : CHUNK;
-        for (; !f->halves && g + 3 <= ng; g += 3)
-            chunk_mul(&c, g0, g, 3, f, wide);
-        for (; g + 2 <= ng; g += 2)
-            chunk_mul(&c, g0, g, 2, f, wide);
-        if (g < ng)
-            chunk_mul(&c, g0, g, 1, f, wide);
-    }
-    for (size_t g = 0; g < ng; g++)
-        for (size_t i = 0; i < n; i++)
-            store_rows(a, g0 + g, t0 + i, _mm512_load_ps(c.work->acc[g * n + i]));
 }
 
 /* One token: a stream over the weights. */
@@ -444,14 +266,14 @@ AVX512_INLINE void single(const struct linear_args *a, size_t g, size_t t, const
     store_rows(a, g, t, acc);
 }
 
-/* Tokens [t, t + n), n <= FEW. Where one token alone is best left to the hardware's prefetcher, several are not: it stops while they
+/* Tokens [t, t + n), n <= STRIPE. Where one token alone is best left to the hardware's prefetcher, several are not: it stops while they
  * are multiplied. */
-AVX512_INLINE void few(const struct linear_args *a, size_t g, size_t t, size_t n, const struct kernel_format *f,
-                       bool wide)
+AVX512_INLINE void stripe(const struct linear_args *a, size_t g, size_t t, size_t n, const struct kernel_format *f,
+                          bool wide)
 {
     const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
-    size_t units = a->k / 32 / (size_t)f->blocks, ahead = a->ahead ? a->ahead : FEW_AHEAD;
-    __m512 acc[FEW];
+    size_t units = a->k / 32 / (size_t)f->blocks, ahead = a->ahead ? a->ahead : AHEAD;
+    __m512 acc[STRIPE];
     for (size_t i = 0; i < n; i++)
         acc[i] = _mm512_setzero_ps();
     for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
@@ -489,19 +311,12 @@ AVX512_INLINE void mul(const struct linear_args *a, const struct kernel_format *
     size_t groups = (a->n_rows + 15) / 16, g1 = a->g1 < groups ? a->g1 : groups;
     for (size_t t = a->t0, n; t < a->t1; t += n) {
         n = a->t1 - t < STRIPE ? a->t1 - t : STRIPE;
-        for (size_t g = a->g0; g < g1; g += n <= FEW ? 1 : BATCH)
+        for (size_t g = a->g0; g < g1; g++)
             if (n == 1)
                 single(a, g, t, f, wide);
-            else if (n <= FEW)
-                few(a, g, t, n, f, wide);
             else
-                batch_mul(a, g, g1 - g < BATCH ? g1 - g : BATCH, t, n, f, wide);
+                stripe(a, g, t, n, f, wide);
     }
-}
-
-size_t avx512_linear_scratch(void)
-{
-    return sizeof(struct work);
 }
 
 #define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K) X(MXFP4) X(NVFP4)
