@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { KEY_INF = 0x7f800000, KEY_NEG_INF = -0x7f800001 };
+enum { KEY_INF = 0x7f800000, KEY_NEG_INF = -0x7f800001, TOP_BLOCK = 64 };
 
 static inline int32_t key_of(float x)
 {
@@ -30,7 +30,7 @@ static inline float of_key(int32_t k)
 size_t sample_scratch_bytes(size_t n_vocab)
 {
     return n_vocab * (sizeof(struct sample_cand) + 2 * sizeof(float) + sizeof(uint32_t)) +
-           (n_vocab + 31) / 32 * sizeof(uint32_t);
+           (n_vocab + 31) / 32 * sizeof(uint32_t) + (n_vocab + TOP_BLOCK - 1) / TOP_BLOCK * sizeof(float);
 }
 
 void sample_scratch_set(struct sample_scratch *s, const struct kernels *k, void *mem, size_t n_vocab)
@@ -41,6 +41,7 @@ void sample_scratch_set(struct sample_scratch *s, const struct kernels *k, void 
     s->weight = s->work + n_vocab;
     s->count = (uint32_t *)(void *)(s->weight + n_vocab);
     s->bits = s->count + n_vocab;
+    s->top = (float *)(void *)(s->bits + (n_vocab + 31) / 32);
 }
 
 /* a is drawn before b */
@@ -90,25 +91,67 @@ static void apply_penalties(const struct sample_in *in, uint32_t *count, float *
         count[in->token[i]] = 0;
 }
 
-/* Largest and smallest key in one pass the compiler can vectorise. */
-static void key_range(const float *x, size_t n, int32_t *lo, int32_t *hi)
+/* The largest of a whole block; *nan: one of them is no number. Loops that stay loops become vectors of any compiler. */
+static float block_top(const float x[TOP_BLOCK], uint32_t *nan)
 {
-    int32_t a = INT32_MAX, b = INT32_MIN;
-    for (size_t i = 0; i < n; i++) {
-        int32_t k = key_of(x[i]);
-        a = k < a ? k : a;
-        b = k > b ? k : b;
+    enum { LANES = TOP_BLOCK / 4, FEW = LANES / 4 };
+    float m[LANES];
+    uint32_t bad[LANES];
+#pragma GCC unroll 1
+    for (int j = 0; j < LANES; j++) {
+        float a = x[j], b = x[j + LANES], c = x[j + 2 * LANES], d = x[j + 3 * LANES];
+        bad[j] = (uint32_t)(a != a) | (uint32_t)(b != b) | (uint32_t)(c != c) | (uint32_t)(d != d);
+        a = b > a ? b : a;
+        c = d > c ? d : c;
+        m[j] = c > a ? c : a;
     }
-    *lo = a;
-    *hi = b;
+#pragma GCC unroll 1
+    for (int j = 0; j < FEW; j++) {
+        float a = m[j], b = m[j + FEW], c = m[j + 2 * FEW], d = m[j + 3 * FEW];
+        bad[j] |= bad[j + FEW] | bad[j + 2 * FEW] | bad[j + 3 * FEW];
+        a = b > a ? b : a;
+        c = d > c ? d : c;
+        m[j] = c > a ? c : a;
+    }
+    for (int j = 1; j < FEW; j++) {
+        m[0] = m[j] > m[0] ? m[j] : m[0];
+        bad[0] |= bad[j];
+    }
+    *nan |= bad[0];
+    return m[0];
 }
 
-static int check_logits(const struct sample_in *in, const float *logits, int32_t *max_key, struct err *e)
+/* The largest logit of each block of TOP_BLOCK, which spares those who look for large ones most of the vocabulary, and the largest key
+ * of all: KEY_INF + 1 if one is no number. */
+static int32_t find_tops(const float *x, size_t n, float *top)
 {
-    int32_t lo, hi;
-    key_range(logits, in->n_vocab, &lo, &hi);
-    *max_key = hi;
-    if (lo < KEY_NEG_INF || hi > KEY_INF)
+    uint32_t nan = 0;
+    float most = -INFINITY;
+    size_t at = 0, b = 0;
+    for (; at + TOP_BLOCK <= n; at += TOP_BLOCK, b++) {
+        top[b] = block_top(x + at, &nan);
+        most = top[b] > most ? top[b] : most;
+    }
+    if (at < n)
+        top[b] = x[at];
+    for (; at < n; at++) {
+        top[b] = x[at] > top[b] ? x[at] : top[b];
+        most = x[at] > most ? x[at] : most;
+        nan |= x[at] != x[at];
+    }
+    int32_t key = key_of(most);
+    if (most == 0) { /* the two zeros are one number, but two keys */
+        key = key_of(-0.0f);
+        for (size_t i = 0; i < n; i++)
+            key = key_of(x[i]) == 0 ? 0 : key;
+    }
+    return nan ? KEY_INF + 1 : key;
+}
+
+static int check_logits(const struct sample_in *in, const float *logits, float *top, int32_t *max_key, struct err *e)
+{
+    int32_t hi = *max_key = find_tops(logits, in->n_vocab, top);
+    if (hi > KEY_INF)
         return err_set(e, ERR_RANGE, "the model's logits at position %d are not numbers (damaged weights?)",
                        in->n_token - 1);
     if (hi == KEY_INF)
@@ -119,11 +162,12 @@ static int check_logits(const struct sample_in *in, const float *logits, int32_t
     return 0;
 }
 
-static int32_t first_with_key(const float *x, size_t n, int32_t key)
+static int32_t first_with_key(const float *x, const float *top, size_t n, int32_t key)
 {
-    for (size_t i = 0; i < n; i++)
-        if (key_of(x[i]) == key)
-            return (int32_t)i;
+    for (size_t at = 0; at < n; at += TOP_BLOCK)
+        for (size_t i = at; !(top[at / TOP_BLOCK] < of_key(key)) && i < n && i < at + TOP_BLOCK; i++)
+            if (key_of(x[i]) == key)
+                return (int32_t)i;
     return -1;
 }
 
@@ -148,7 +192,7 @@ static void heapify(struct sample_cand *h, size_t n, bool last_first)
 }
 
 /* The k candidates that come first, in heap order. Ids come ascending, so an equal value never displaces an older one. */
-static size_t top_k(const float *x, size_t n, size_t k, struct sample_cand *h)
+static size_t top_k(const float *x, const float *top, size_t n, size_t k, struct sample_cand *h)
 {
     size_t m = k < n ? k : n;
     for (size_t i = 0; i < m; i++)
@@ -157,13 +201,18 @@ static size_t top_k(const float *x, size_t n, size_t k, struct sample_cand *h)
         return m;
     heapify(h, m, true);
     int32_t least = h[0].key;
-    for (size_t i = m; i < n; i++) {
-        int32_t key = key_of(x[i]);
-        if (key <= least)
+    for (size_t i = m, end; i < n; i = end) {
+        end = (i / TOP_BLOCK + 1) * TOP_BLOCK;
+        if (top[i / TOP_BLOCK] < of_key(least)) /* none of its block */
             continue;
-        h[0] = (struct sample_cand){key, (int32_t)i};
-        sift(h, m, 0, true);
-        least = h[0].key;
+        for (end = end < n ? end : n; i < end; i++) {
+            int32_t key = key_of(x[i]);
+            if (key <= least)
+                continue;
+            h[0] = (struct sample_cand){key, (int32_t)i};
+            sift(h, m, 0, true);
+            least = h[0].key;
+        }
     }
     return m;
 }
@@ -206,8 +255,9 @@ static inline double exp_down(double y)
     return p;
 }
 
-static const float NOTHING = 1e-37f; /* weights below are none */
-static const float LIKELY = 6e-6f;   /* about e^-12: candidates below are hardly ever reached */
+static const float NOTHING = 1e-37f;    /* weights below are none */
+static const float LIKELY = 6e-6f;      /* about e^-12: candidates below are hardly ever reached */
+static const float SURELY_NOT = -12.5f; /* the weight of such an exponent is below it, however it is rounded */
 
 struct region { /* a heap that is emptied from the front: what was walked lies behind it, the first one last */
     struct sample_cand *cand;
@@ -220,6 +270,7 @@ struct draw {
     float max, temperature, least; /* least: weights below it are out (min-p) */
     double total;                  /* of the weights, summed in the order in which the candidates came */
     const float *logits, *weight;  /* [n_vocab]; weight NULL: nobody's was kept */
+    const float *top;              /* of each block of logits */
     size_t n_vocab;
     bool unlikely_left; /* they still are where they were */
 };
@@ -255,9 +306,12 @@ static void weigh_all(struct draw *d, const struct kernels *k, struct sample_can
         size_t end = d->n_vocab - at < BLOCK ? d->n_vocab : at + BLOCK;
         k->weigh(w + at, x + at, end - at, &a);
         d->total += (double)a.sum;
-        for (size_t i = at; a.top >= LIKELY && i < end; i++)
-            if (w[i] >= LIKELY)
+        for (size_t i = at; a.top >= LIKELY && i < end; i++) {
+            if (i % TOP_BLOCK == 0 && (d->top[i / TOP_BLOCK] - d->max) / d->temperature < SURELY_NOT)
+                i += TOP_BLOCK - 1;
+            else if (w[i] >= LIKELY)
                 cand[n++] = (struct sample_cand){key_of(x[i]), (int32_t)i};
+        }
     }
     d->weight = w;
     d->unlikely_left = true;
@@ -330,10 +384,12 @@ static int32_t draw_token(struct draw *d, float top_p, double u)
 static int32_t sample_random(const struct sample_in *in, const float *logits, struct sample_scratch *s, int32_t max_key)
 {
     const struct sample_params *p = in->params;
-    struct draw d = {.max = of_key(max_key), .temperature = p->temperature, .logits = logits, .n_vocab = in->n_vocab};
+    struct draw d = {.max = of_key(max_key), .temperature = p->temperature, .n_vocab = in->n_vocab};
+    d.logits = logits;
+    d.top = s->top;
     d.least = p->min_p > NOTHING ? p->min_p : NOTHING;
     if (p->top_k > 0)
-        weigh_few(&d, s->cand, top_k(logits, in->n_vocab, (size_t)p->top_k, s->cand));
+        weigh_few(&d, s->cand, top_k(logits, s->top, in->n_vocab, (size_t)p->top_k, s->cand));
     else
         weigh_all(&d, s->kernels, s->cand, s->weight);
     return draw_token(&d, p->top_p, rng_uniform(p->seed, 0, (uint64_t)in->n_token));
@@ -353,7 +409,7 @@ static int adjust(const struct sample_in *in, struct sample_scratch *s, int32_t 
         apply_mask(in, s->bits, s->work);
     if (has_penalties(in->params))
         apply_penalties(in, s->count, s->work);
-    return check_logits(in, s->work, max_key, e);
+    return check_logits(in, s->work, s->top, max_key, e);
 }
 
 int sample_token(const struct sample_in *in, struct sample_scratch *s, int32_t *out, struct err *e)
@@ -361,7 +417,7 @@ int sample_token(const struct sample_in *in, struct sample_scratch *s, int32_t *
     const struct sample_params *p = in->params;
     const float *logits = in->logits;
     int32_t max_key;
-    int rc = check_logits(in, logits, &max_key, e);
+    int rc = check_logits(in, logits, s->top, &max_key, e);
     if (rc == 0 && (p->n_bias || in->constraint || has_penalties(p))) {
         rc = adjust(in, s, &max_key, e);
         logits = s->work;
@@ -371,7 +427,7 @@ int sample_token(const struct sample_in *in, struct sample_scratch *s, int32_t *
     if (p->temperature > 0.0f)
         *out = sample_random(in, logits, s, max_key);
     else
-        *out = first_with_key(logits, in->n_vocab, max_key);
+        *out = first_with_key(logits, s->top, in->n_vocab, max_key);
     if (in->constraint)
         in->constraint->accept(in->constraint->self, *out);
     return 0;
@@ -380,9 +436,7 @@ int sample_token(const struct sample_in *in, struct sample_scratch *s, int32_t *
 void sample_logprobs(const float *logits, size_t n_vocab, const struct sample_want *w, struct sample_scratch *s)
 {
     enum { BLOCK = 64 };
-    int32_t lo, hi;
-    key_range(logits, n_vocab, &lo, &hi);
-    double max = (double)of_key(hi), sum = 0;
+    double max = (double)of_key(find_tops(logits, n_vocab, s->top)), sum = 0;
     for (size_t at = 0; at < n_vocab; at += BLOCK) { /* exponentials side by side, then one sum in order of ids */
         double e[BLOCK];
         size_t n = n_vocab - at < BLOCK ? n_vocab - at : BLOCK;
@@ -395,7 +449,7 @@ void sample_logprobs(const float *logits, size_t n_vocab, const struct sample_wa
     w->lp[0] = (float)((double)logits[w->id] - max - log_sum);
     if (w->k <= 0)
         return;
-    size_t n = top_k(logits, n_vocab, (size_t)w->k, s->cand);
+    size_t n = top_k(logits, s->top, n_vocab, (size_t)w->k, s->cand);
     sort_cands(s->cand, n);
     for (size_t i = 0; i < n; i++) {
         w->top_id[i] = s->cand[i].id;

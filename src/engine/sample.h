@@ -15,6 +15,7 @@ struct sample_scratch { /* one per model and thread: [n_vocab] each, memory of t
     float *weight;
     uint32_t *count;
     uint32_t *bits; /* [(n_vocab + 31) / 32] for a constraint's mask */
+    float *top;     /* [n_vocab / 64, rounded up] largest logit of each block */
     const struct kernels *kernels;
 };
 size_t sample_scratch_bytes(size_t n_vocab);

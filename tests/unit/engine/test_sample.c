@@ -237,6 +237,31 @@ static void bad_logits_are_errors(void)
     }
 }
 
+/* Whatever place of a block it has; and of two zeros the positive one comes first, as its key does. */
+static void every_place_is_looked_at(void)
+{
+    enum { SIZE = 203 };
+    struct sample_params p = plain(), k = plain();
+    struct sample_in in = {.logits = logits, .n_vocab = SIZE, .params = &p};
+    int32_t id;
+    k.top_k = 2;
+    k.temperature = 1e-3f;
+    for (int i = 0; i < SIZE; i++) {
+        fill(SIZE, 0);
+        logits[i] = 20;
+        CHECK_INT(sample(logits, SIZE, &p, 0), i);
+        CHECK_INT(sample(logits, SIZE, &k, 0), i);
+        logits[i] = i % 2 ? NAN : -NAN;
+        CHECK_INT(sample_token(&in, &scratch, &id, NULL), ERR_RANGE);
+        logits[i] = INFINITY;
+        CHECK_INT(sample_token(&in, &scratch, &id, NULL), ERR_RANGE);
+        for (int j = 0; j < SIZE; j++)
+            logits[j] = j % 3 ? -0.0f : -1;
+        logits[i] = 0.0f;
+        CHECK_INT(sample(logits, SIZE, &p, 0), i);
+    }
+}
+
 static void logprobs_are_log_softmax(void)
 {
     fill(1000, 0);
@@ -276,6 +301,7 @@ int main(void)
     RUN(penalties_and_bias);
     RUN(constraint_masks);
     RUN(bad_logits_are_errors);
+    RUN(every_place_is_looked_at);
     RUN(logprobs_are_log_softmax);
     return check_done();
 }
