@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "engine/state.h"
+#include "engine/warm.h"
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -319,7 +320,7 @@ static struct request *wait_for_work(struct engine *g, bool stuck, bool *stop)
         struct timespec until = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
         pthread_cond_timedwait(&g->wake, &g->lock, &until);
     }
-    while (!g->n_active && !g->stop && !g->intake)
+    while (!g->n_active && !g->stop && !g->look)
         pthread_cond_wait(&g->wake, &g->lock);
     struct request *list = g->intake;
     g->intake = g->intake_last = NULL;
@@ -336,6 +337,7 @@ void *engine_main(void *arg)
     while (!stop) {
         take_in(g, wait_for_work(g, stuck, &stop));
         reap(g, stop);
+        warm_turn(g, stop || g->n_active);
         stuck = g->n_active && !run_one(g);
         reap(g, false);
     }

@@ -31,6 +31,8 @@ struct engine_opts {
     bool no_prefix_cache;
     const char *kv_disk; /* folder of the prefix cache's second tier; NULL: none */
     uint64_t kv_disk_bytes;
+    size_t
+        kv_warm_bytes; /* that are read back of it as soon as a model is there, if nobody asks for anything; 0: nothing is */
 };
 int engine_new(struct engine **out, const struct engine_opts *o, struct err *e);
 void engine_free(struct engine *g); /* cancels what runs, joins the thread; free requests and models before */

@@ -148,6 +148,29 @@ int kvdisk_find(struct kvdisk *d, const struct kvdisk_key *k)
     return common;
 }
 
+static uint64_t age_of(const struct kvdisk_rec *r)
+{
+    enum { OFF_BITS = 44 };
+    return r->seg->id << OFF_BITS | r->off;
+}
+
+bool kvdisk_behind(struct kvdisk *d, struct kv_hash parent, uint64_t before, struct kvdisk_found *out)
+{
+    const struct kvdisk_rec *best = NULL;
+    pthread_mutex_lock(&d->lock);
+    for (const struct kvdisk_rec *r = *bucket_of(d, parent); r; r = r->chain)
+        if (r->seg && r->head.parent.lo == parent.lo && r->head.parent.hi == parent.hi && age_of(r) < before &&
+            (!best || age_of(r) > age_of(best)))
+            best = r;
+    if (best) {
+        *out = (struct kvdisk_found){
+            .age = age_of(best), .bytes = best->head.bytes, .n_tok = (int)best->head.n_tok, .cls = (int)best->head.cls};
+        memcpy(out->token, best->head.token, sizeof out->token);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return best != NULL;
+}
+
 /* ---- segments ---- */
 
 static void segment_path(const struct kvdisk *d, uint64_t id, char *out, size_t n)

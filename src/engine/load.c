@@ -314,6 +314,7 @@ static int load_weights(struct engine_model *m, const struct engine_load *a, str
     pthread_mutex_lock(&g->lock);
     m->load_need = 0;
     pthread_mutex_unlock(&g->lock);
+    engine_kick(g);
     return 0;
 }
 

@@ -22,8 +22,7 @@ static bool others_wait(const struct request *r)
     return false;
 }
 
-/* The block was read, or n_tok is 0: in the first case it becomes the cache's. */
-static void give_block(struct kv_pool *p, struct kvdisk_item *it)
+void recall_give(struct kv_pool *p, struct kvdisk_item *it)
 {
     struct kv_seq one = {.page = &it->block, .n_page = 1};
     kv_begin(p, it->block);
@@ -44,7 +43,7 @@ static void end(struct request *r)
 {
     struct kvdisk_job *j = &r->recall->job;
     for (int i = j->n; i-- > 0;)
-        give_block(&r->model->kv[j->item[i].key.cls], &j->item[i]);
+        recall_give(&r->model->kv[j->item[i].key.cls], &j->item[i]);
     forget(r);
 }
 

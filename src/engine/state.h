@@ -47,6 +47,7 @@ struct engine_model {
     uint64_t serial;            /* of its load */
     struct kv_hash fingerprint; /* begins every chain of its blocks */
     bool dying;                 /* being freed, under engine.lock */
+    bool warmed;                /* the disk was asked what it has of it, under engine.lock */
     double busy_s;              /* machine time it has had, under engine.lock */
 
     /* engine thread */
@@ -138,6 +139,7 @@ struct engine {
     struct engine_opts opts; /* defaults filled in */
     struct kv_store kv;
     struct kvdisk *disk; /* NULL: no disk tier */
+    struct warm *warm;   /* what is being read from it ahead (engine thread); NULL: nothing */
     pthread_t thread;
     bool thread_runs;
     pthread_mutex_t lock;

@@ -33,11 +33,13 @@ static int open_parts(struct hearth *h, const struct hearth_opts *o, struct err 
                              .cpu_mask = (unsigned)mask,
                              .prefill_chunk = o->prefill_chunk,
                              .spec_max = o->spec_max};
+    enum { WARM = 512 << 20 };
     char *disk = NULL;
     if ((rc = store_open(&h->store, o->data_dir, e)) < 0 || (o->kv_disk && (rc = disk_folder(o, &disk, e)) < 0))
         return rc;
     eo.kv_disk = disk;
     eo.kv_disk_bytes = o->kv_disk;
+    eo.kv_warm_bytes = WARM;
     rc = engine_new(&h->engine, &eo, e);
     mem_free(disk);
     if (rc < 0)

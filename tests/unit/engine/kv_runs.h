@@ -8,7 +8,8 @@ static const char *model_path[N_PATH];
 static const struct engine_opts cached = {.n_threads = 1, .cpu_mask = ~0u, .prefill_chunk = 96};
 static const char *disk; /* folder of the second tier, or none */
 static uint64_t disk_bytes = (uint64_t)1 << 30;
-static struct rig cold; /* of the model under test, without a cache */
+static size_t warm_bytes; /* read back at once */
+static struct rig cold;   /* of the model under test, without a cache */
 
 static inline bool open_rig(struct rig *r, int which, bool cache, size_t ceiling)
 {
@@ -16,6 +17,7 @@ static inline bool open_rig(struct rig *r, int which, bool cache, size_t ceiling
     o.no_prefix_cache = !cache;
     o.kv_disk = cache ? disk : NULL;
     o.kv_disk_bytes = disk_bytes;
+    o.kv_warm_bytes = warm_bytes;
     bool ok = rig_open(r, model_path[which], o, ceiling) == 0;
     CHECK(ok);
     return ok;

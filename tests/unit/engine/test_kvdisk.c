@@ -43,6 +43,13 @@ static void remove_file(const char *path, uint64_t size)
     unlink(path);
 }
 
+static struct engine_stats stats_of(const struct rig *rig)
+{
+    struct engine_stats st;
+    engine_stats(rig->engine, &st);
+    return st;
+}
+
 /* One request in a fresh engine that has only the disk to find anything in. */
 static int fresh_run(int which, const int32_t *token, int n)
 {
@@ -75,8 +82,7 @@ static void restarts(void)
         return;
     int32_t *p = prompt_of(&cold, LEN, 40, LEN, 0);
     CHECK_INT(cached_of(&rig, p, LEN), 0); /* equal tokens, other weights */
-    struct engine_stats st;
-    engine_stats(rig.engine, &st);
+    struct engine_stats st = stats_of(&rig);
     CHECK(st.disk_blocks > 0 && st.disk_read_total == 0);
     struct engine *second = NULL;
     struct err e = {0};
@@ -85,6 +91,51 @@ static void restarts(void)
     free(p);
     rig_close(&rig);
     rig_close(&cold);
+}
+
+/* Nobody asks: what the disk has comes back by itself, the answers are the same, and nothing is read for them. What is not whole, or
+ * does not fit into what may be used, is left; who asks, or lets the model go, in the middle of it gets what he asks for. */
+static void comes_back_by_itself(void)
+{
+    for (int which = LLAMA; which <= WINDOW_512; which++) {
+        struct rig rig;
+        segments(remove_file);
+        warm_bytes = 0;
+        if (!open_rig(&cold, which, false, (size_t)1 << 30))
+            return;
+        int n = which == WINDOW_512 ? 700 : LEN;
+        int32_t *p[3];
+        for (uint64_t i = 0; i < 3; i++) {
+            p[i] = prompt_of(&cold, n, 120, 130, 120 + i);
+            CHECK(fresh_run(which, p[i], n) >= 0);
+        }
+        warm_bytes = 1 << 28;
+        if (!open_rig(&rig, which, true, (size_t)1 << 30))
+            return;
+        struct engine_stats st = stats_of(&rig);
+        size_t there = st.disk_blocks;
+        for (int i = 0; i < 60000 && st.prefix_blocks < there; i++, st = stats_of(&rig))
+            nap_ms(1);
+        CHECK(there > 4);
+        CHECK_INT(st.prefix_blocks, there);
+        CHECK_INT(st.disk_read_total, there);
+        for (int i = 3; i-- > 0;)
+            CHECK_INT(cached_of(&rig, p[i], n), n - 1);
+        CHECK_INT(stats_of(&rig).disk_read_total, there);
+        rig_close(&rig);
+        for (int i = 0; i < 12; i++) { /* asked at once, while it is at it; or only looked at */
+            warm_bytes = i % 3 ? (size_t)1 << 28 : (size_t)1 << 21;
+            if (!open_rig(&rig, which, true, (size_t)1 << 30))
+                return;
+            if (i % 2)
+                CHECK_INT(cached_of(&rig, p[i % 3], n), n - 1);
+            rig_close(&rig);
+        }
+        for (int i = 0; i < 3; i++)
+            free(p[i]);
+        rig_close(&cold);
+    }
+    warm_bytes = 0;
 }
 
 /* Where one request began behind what another had computed, others go on after a restart, with a window, too. */
@@ -188,10 +239,12 @@ static void spoilt_files(void)
     int whole = 0, part = 0;
     for (dice = 0; dice < 30; dice++) {
         segments(spoil);
+        warm_bytes = dice % 2 << 28; /* who asks reads it, or it is on its way already */
         int n = fresh_run(LLAMA, p, LEN);
         whole += n == LEN - 1;
         part += n < LEN - 1;
     }
+    warm_bytes = 0;
     CHECK(whole > 0 && part > 0); /* harm was done, and not all was lost each time */
     free(p);
     rig_close(&cold);
@@ -264,6 +317,7 @@ int main(int argc, char **argv)
     bool whole = !quick || !*quick;
     RUN(restarts);
     RUN(spoilt_files);
+    RUN(comes_back_by_itself);
     if (whole) {
         RUN(branches);
         RUN(crowd);
