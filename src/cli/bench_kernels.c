@@ -127,7 +127,7 @@ static int run_linear(const struct bench_kernels *b, enum dtype t, size_t tok, b
     fill_weights(b->k, t, w, stream ? SPAN : matrix, spare);
     noise(x, tok * K, 7);
     if (!l->float_act)
-        b->k->act_quantize(act, x, K, K, tok, 0, tok, wide);
+        b->k->act_quantize(act, NULL, x, K, K, tok, 0, tok, wide);
     struct linear_case c = {.k = b->k, .w = w, .matrix = stream ? matrix : 0, .type = t};
     c.a = (struct linear_args){.act = l->float_act ? (void *)x : act,
                                .y = y,
@@ -266,13 +266,13 @@ static void call_quantize(void *arg, int i)
 {
     struct row_case *c = arg;
     (void)i;
-    c->k->act_quantize(c->act, c->a, ROW_N, ROW_N, 1, 0, 1, false);
+    c->k->act_quantize(c->act, NULL, c->a, ROW_N, ROW_N, 1, 0, 1, false);
 }
 static void call_quantize_wide(void *arg, int i)
 {
     struct row_case *c = arg;
     (void)i;
-    c->k->act_quantize(c->act, c->a, ROW_N, ROW_N, 1, 0, 1, true);
+    c->k->act_quantize(c->act, NULL, c->a, ROW_N, ROW_N, 1, 0, 1, true);
 }
 
 static const struct row_kernel {

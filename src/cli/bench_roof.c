@@ -162,7 +162,7 @@ static void prepare_part(const struct multiplying *m, char *p, const float *x, c
     if (l->float_act)
         memcpy(p + m->act, x, TOKENS * K * sizeof *x);
     else
-        m->k->act_quantize(p + m->act, x, K, K, TOKENS, 0, TOKENS, false);
+        m->k->act_quantize(p + m->act, NULL, x, K, K, TOKENS, 0, TOKENS, false);
 }
 
 static int mul_roof(struct backend *b, struct ledger_owner *o, enum dtype t, double *best, struct err *e)

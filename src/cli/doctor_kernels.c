@@ -42,7 +42,7 @@ static bool run_linear(const struct kernels *k, const struct bench_area *m, enum
     fill(x, TOKENS * K, 7, 2);
     const void *act = x;
     if (!l->float_act) {
-        k->act_quantize(m->area[2], x, K, K, TOKENS, 0, TOKENS, wide);
+        k->act_quantize(m->area[2], NULL, x, K, K, TOKENS, 0, TOKENS, wide);
         act = m->area[2];
     }
     struct linear_args a = {.w = m->area[1],
@@ -87,8 +87,8 @@ static bool check_act(const struct check *c)
             return false;
         memset(c->m->area[0], 0, n);
         memset(c->m->area[1], 0, n);
-        c->ref->act_quantize(c->m->area[0], x, K, K, TOKENS, 0, TOKENS, wide);
-        c->k->act_quantize(c->m->area[1], x, K, K, TOKENS, 0, TOKENS, wide);
+        c->ref->act_quantize(c->m->area[0], NULL, x, K, K, TOKENS, 0, TOKENS, wide);
+        c->k->act_quantize(c->m->area[1], NULL, x, K, K, TOKENS, 0, TOKENS, wide);
         if (memcmp(c->m->area[0], c->m->area[1], n) != 0)
             return false;
     }

@@ -11,7 +11,10 @@
  * rounded to signed 8 bit per 32-group (f32 scale), or, `wide`, to 15 bit as two 8-bit planes. F32/F16/BF16 weights take f32
  * activations. Definition for quantised types, per output row and token, blocks b ascending:
  *     isum = sum q*x (exact integer);  acc = fmaf((float)isum * dw[b], dx[b], acc);  types with a minimum also
- *     acc = fmaf(mw[b], dx[b]*(float)sum(x), acc)   -- exact order, and two scales a block (Q6_K, NVFP4): kernel/ref/linear.c. */
+ *     acc = fmaf(mw[b], dx[b]*(float)sum(x), acc)   -- exact order, and two scales a block (Q6_K, NVFP4): kernel/ref/linear.c.
+ * An outlier is a token whose 8-bit groups are mostly one number that is much larger than its 31 neighbours (the first token of a
+ * text is one in many models): sum over groups of dx^2 * sum(x^2) <= KERNEL_OUTLIER * sum of dx^2. What rounding took from
+ * it is quantised as a second row, whose product the backend adds. A property of the token's own numbers alone. */
 #ifndef HEARTH_KERNEL_H
 #define HEARTH_KERNEL_H
 #include "quant/quant.h"
@@ -19,6 +22,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum {
+    KERNEL_OUTLIER = 127 * 127 + 31 * 6 * 6
+}; /* of at most 32 * 127^2; one large number alone gives 127^2 = 16129, noise about 117000 */
 enum { KERNEL_MR = 16, KERNEL_GROUP = 32, KERNEL_PAGE = 64, KERNEL_SEGMENT = 512, KERNEL_TOK = 8 };
 
 /* One call computes rows [g0*MR, min(g1*MR, n_rows)) for tokens [t0, t1). */
@@ -117,10 +123,14 @@ struct kernels {
     const char *level; /* "ref", "avx2", "avx512", "amx", "neon", "i8mm" */
     struct linear_kernel linear[DT_COUNT];
 
-    /* Activation quantiser: x [n_tok][k] with row stride ldx -> act, tokens [t0, t1) only; t0 is a multiple of KERNEL_TOK, so is t1 unless it is n_tok. */
+    /* Activation quantiser: x [n_tok][k] with row stride ldx -> act, tokens [t0, t1) only. outliers: NULL, or a byte for each
+     * KERNEL_TOK tokens in which bit t % KERNEL_TOK is set or cleared for each token of the call, and bits after it are
+     * cleared; never set when wide. */
     size_t (*act_bytes)(size_t k, size_t n_tok, bool wide);
-    void (*act_quantize)(void *act, const float *x, size_t ldx, size_t k, size_t n_tok, size_t t0, size_t t1,
-                         bool wide);
+    void (*act_quantize)(void *act, uint8_t *outliers, const float *x, size_t ldx, size_t k, size_t n_tok, size_t t0,
+                         size_t t1, bool wide);
+    /* r[k] = x - its quantised form, which is token t of act (8 bits). */
+    void (*act_residual)(float *r, const void *act, const float *x, size_t k, size_t n_tok, size_t t);
     size_t (*linear_scratch)(size_t k, size_t n_tok);
     size_t linear_groups,
         linear_tokens; /* how much of a layer of many tokens one call of mul should be, if there is enough */

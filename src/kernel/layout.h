@@ -124,4 +124,25 @@ static inline struct act_block layout_act(const uint8_t *tile, size_t w, size_t 
     return a;
 }
 
+/* Whether a token is an outlier (kernel.h): summed in the order of its groups. */
+struct act_spread {
+    double squares, groups;
+};
+
+static inline void layout_spread(struct act_spread *s, float dx, int32_t square)
+{
+    double d = (double)dx * (double)dx;
+    s->squares += d * (double)square;
+    s->groups += d;
+}
+
+static inline void layout_outlier(uint8_t *outliers, size_t t, const struct act_spread *s, bool wide)
+{
+    if (!outliers)
+        return;
+    bool is = !wide && s->groups > 0 && s->squares <= KERNEL_OUTLIER * s->groups;
+    unsigned before = outliers[t / KERNEL_TOK] & ((1u << t % KERNEL_TOK) - 1);
+    outliers[t / KERNEL_TOK] = (uint8_t)(before | (unsigned)is << t % KERNEL_TOK);
+}
+
 #endif

@@ -93,9 +93,10 @@ int build_optional(struct builder *b, int layer, const char *name, uint64_t rows
     return build_bind(b, &w, true);
 }
 
-/* 15-bit activations go where 8-bit ones cost the most fidelity for the least time: q, k and v of every layer, the head, and
- * everything in the first and the last layer, which is what this says (docs/perf-log.md has the measurements). A property of
- * the model alone, so prefill and decode agree. */
+/* 15-bit activations go where 8-bit ones cost the most fidelity for the least time: the head, everything in the first and the last
+ * layer, which is what this says, and q, k and v of every layer where the norm before them makes a few channels much larger
+ * than the rest, which Qwen's does not (docs/perf-log.md has the measurements). A property of the model alone, so prefill and
+ * decode agree. Elsewhere single tokens are computed more finely (outliers: kernel/kernel.h). */
 bool build_wide(const struct builder *b, int layer)
 {
     return (b->flags & MODEL_PRECISE) || layer == 0 || layer == b->info->n_layer - 1;

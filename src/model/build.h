@@ -18,7 +18,7 @@ struct builder {
 int build_weight(struct builder *b, int layer, const char *name, uint64_t rows, uint64_t k, enum weight_use use);
 int build_optional(struct builder *b, int layer, const char *name, uint64_t rows, uint64_t k, enum weight_use use);
 
-/* Whether all linear layers of `layer` take 15-bit activations; q, k, v and the head do anyway. */
+/* Whether all linear layers of `layer` take 15-bit activations. */
 bool build_wide(const struct builder *b, int layer);
 
 int build_embed(struct builder *b, int w);

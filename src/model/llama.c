@@ -42,11 +42,11 @@ void llama_build(struct builder *b, bool qkv_bias, bool neox)
     int x = build_embed(b, embd);
     for (int l = 0; l < i->n_layer && !b->rc; l++) {
         struct layer_weights w = llama_layer(b, l, qkv_bias);
-        bool wide = build_wide(b, l);
+        bool wide = build_wide(b, l), qkv_wide = wide || !qkv_bias; /* biases: qwen2 */
         int h = build_norm(b, x, w.attn_norm);
-        int q = build_linear(b, h, w.q, w.q_bias, true);
-        int k = build_linear(b, h, w.k, w.k_bias, true);
-        int v = build_linear(b, h, w.v, w.v_bias, true);
+        int q = build_linear(b, h, w.q, w.q_bias, qkv_wide);
+        int k = build_linear(b, h, w.k, w.k_bias, qkv_wide);
+        int v = build_linear(b, h, w.v, w.v_bias, qkv_wide);
         q = build_rope(b, q, i->head_dim, i->rope_base, neox);
         k = build_rope(b, k, i->head_dim, i->rope_base, neox);
         q = build_scale(b, q, 1.0f / sqrtf((float)i->head_dim));

@@ -132,12 +132,12 @@ static void bench_linear(const struct kernels *k, enum dtype t, const char *name
             char what[32];
             size_t tok = COUNTS[c];
             snprintf(what, sizeof what, "%zu tokens%s", tok, wide ? " wide" : "");
-            k->act_quantize(b.act, b.x, K, K, tok, 0, tok, wide);
+            k->act_quantize(b.act, NULL, b.x, K, K, tok, 0, tok, wide);
             for (int i = 0; i < RUNS; i++)
                 v[i] = timed_mul(k, t, &b, tok, wide, 0);
             report(k->level, name, what, 2e-9 * (double)(tok * K) * ROWS / median(v, RUNS), "GOP/s", json);
         }
-        k->act_quantize(b.act, b.x, K, K, 1, 0, 1, wide);
+        k->act_quantize(b.act, NULL, b.x, K, K, 1, 0, 1, wide);
         for (int i = 0; i < RUNS; i++)
             v[i] = timed_mul(k, t, &b, 1, wide, 0) / (double)matrix;
         report(k->level, name, wide ? "1 token, cached, wide" : "1 token, cached", 1e-9 / median(v, RUNS), "GB/s",
@@ -223,8 +223,8 @@ static void bench_rows(const struct kernels *k, bool json)
     TIME("argmax", sink += k->argmax(a, N));
     struct weigh wa = {.max = 8, .temperature = 0.8f, .least = 1e-37f};
     TIME("weigh", k->weigh(d, a, N, &wa));
-    TIME("act_quantize", k->act_quantize(act, a, N, N, 1, 0, 1, false));
-    TIME("act_quantize wide", k->act_quantize(act, a, N, N, 1, 0, 1, true));
+    TIME("act_quantize", k->act_quantize(act, NULL, a, N, N, 1, 0, 1, false));
+    TIME("act_quantize wide", k->act_quantize(act, NULL, a, N, N, 1, 0, 1, true));
 }
 
 void bench_run(const struct kernels *k, const char *only, bool json)

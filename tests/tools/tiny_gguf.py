@@ -364,11 +364,12 @@ def tensors_of(family, o, vocab):
         yield "output.weight", (e, vocab), "embd"
 
 
-def fill(name, dims, kind, seed):
+def fill(name, dims, kind, seed, outliers=1):
+    """outliers: what one norm weight in 32 is multiplied by, so that single activations stand out of their groups."""
     rng = random.Random("%s/%s" % (seed, name))
     n = dims[0] * (dims[1] if len(dims) > 1 else 1)
     if kind == "norm":
-        values = [1.0 + 0.2 * (rng.random() - 0.5) for _ in range(n)]
+        values = [(1.0 + 0.2 * (rng.random() - 0.5)) * (outliers if i % 32 == 7 else 1) for i in range(n)]
     elif kind == "bias":
         values = [0.4 * (rng.random() - 0.5) for _ in range(n)]
     else:
@@ -380,7 +381,7 @@ def fill(name, dims, kind, seed):
 def add_tensor(g, name, dims, kind, dtype, o):
     """NVFP4 as its writers have it: divided by a number per tensor, which stands beside it, as does one for activations, which is for
     others. As a twin, MXFP4 and NVFP4 are written as F32 with the same numbers."""
-    values, rng = fill(name, dims, kind, o["seed"])
+    values, rng = fill(name, dims, kind, o["seed"], o["outliers"])
     scale = f32(max(map(abs, values)) / (6 * 448)) if dtype == "NVFP4" and o["sidecars"] else 1.0
     data = encode([v / scale for v in values] if scale != 1.0 else values, dtype, rng)
     if o["twin"] and dtype in ("MXFP4", "NVFP4"):
@@ -395,7 +396,7 @@ def add_tensor(g, name, dims, kind, dtype, o):
 
 DEFAULTS = dict(seed=1, layers=None, embd=128, heads=4, kv_heads=2, head_dim=None, ff=256, vocab=None, ctx=2048, dtype="F32",
                 embd_dtype=None, tied=None, template=None, window=16, rope_base=None, version=3, alignment=None, name=None,
-                sidecars=True, twin=False)
+                sidecars=True, twin=False, outliers=1)
 
 
 def build(family, **options):
@@ -461,7 +462,7 @@ def main():
     p.add_argument("--out", required=True)
     p.add_argument("--dtype", choices=sorted(DTYPES), default="F32")
     p.add_argument("--embd-dtype", choices=sorted(DTYPES), help="of token_embd and output; else as --dtype")
-    for name in ("seed", "layers", "embd", "heads", "kv-heads", "head-dim", "ff", "vocab", "ctx", "window", "version", "alignment"):
+    for name in ("seed", "layers", "embd", "heads", "kv-heads", "head-dim", "ff", "vocab", "ctx", "window", "version", "alignment", "outliers"):
         p.add_argument("--" + name, type=int, default=DEFAULTS[name.replace("-", "_")])
     p.add_argument("--rope-base", type=float)
     p.add_argument("--tied", action=argparse.BooleanOptionalAction, help="no output.weight; else as the family's real models")

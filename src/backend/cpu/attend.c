@@ -80,22 +80,21 @@ struct attend_cut attend_cut(const struct run *r, const struct micro *m, int n_t
     return c;
 }
 
-static void attend_whole(const struct run *r, const struct micro *m, size_t unit, int thread, bool store)
+static void attend_whole(const struct run *r, const struct micro *m, size_t unit, bool store)
 {
     size_t heads = (size_t)m->node->n_kv_head;
     const struct attn_item *it = &r->items[unit / heads];
     struct attn_args a;
     for (int t = it->t0; store && t < it->t0 + it->n; t++)
         rows_kv_store_head(r, m, t, (int)(unit % heads));
-    attend_args(r, m, it, (int)(unit % heads), run_scratch(r, thread), &a);
+    attend_args(r, m, it, (int)(unit % heads), r->scratch, &a);
     r->b->kernels.attn[r->p->graph->kv[m->node->layer].dtype].attn(&a);
 }
 
-void attend_piece(const struct run *r, const struct micro *m, const struct attend_cut *c, size_t piece, int thread,
-                  bool store)
+void attend_piece(const struct run *r, const struct micro *m, const struct attend_cut *c, size_t piece, bool store)
 {
     if (!c->chunk) {
-        attend_whole(r, m, piece, thread, store);
+        attend_whole(r, m, piece, store);
         return;
     }
     size_t heads = (size_t)m->node->n_kv_head, unit = 0, n = 0, at = 0;
@@ -115,7 +114,7 @@ void attend_piece(const struct run *r, const struct micro *m, const struct atten
     struct attn_args a;
     for (int t = it->t0; store && k == 0 && t < it->t0 + it->n; t++)
         rows_kv_store_head(r, m, t, (int)head);
-    attend_args(r, m, it, (int)head, run_scratch(r, thread), &a);
+    attend_args(r, m, it, (int)head, r->scratch, &a);
     a.part = r->p->part + at + head * attend_part(m, it, &s);
     a.part_first = s.first;
     a.part_n = s.end - s.first;

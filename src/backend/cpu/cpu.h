@@ -64,6 +64,13 @@ struct act {
     bool wide;
     struct slot slot;
 };
+/* The memory of a quantised activation. Of a tile of KERNEL_TOK tokens with n outliers (kernel.h), the second rows are n tokens
+ * of their own, at the tile's place in `fine`. */
+struct act_view {
+    uint8_t *rows, *fine, *outliers; /* the latter two NULL when wide */
+};
+struct act_view act_view(const struct kernels *k, uint8_t *mem, size_t width, size_t rows, bool wide);
+size_t act_view_bytes(const struct kernels *k, size_t width, size_t rows, bool wide);
 
 /* ---- few: the plan's other walk, for at most CPU_FEW tokens (few.c) ---- */
 
@@ -136,13 +143,14 @@ struct run { /* one worker's view of it */
     atomic_int *far;  /* the farthest step (or few step) before which a worker stopped */
     int few;          /* few step that is being walked, -1: not that walk */
     uint8_t *own;     /* few: this worker's area */
+    uint8_t *scratch; /* this worker's */
 };
 float *run_value(const struct run *r, int value);
-void *run_act(const struct run *r, int act);
-void run_matmul(const struct run *r, const struct micro *m, const struct linear_args *part, int thread);
-uint8_t *run_scratch(const struct run *r, int thread);
-size_t run_groups(const struct run *r, const struct micro *m); /* of KERNEL_MR rows */
-bool run_go_on(const struct run *r, int thread, int at);       /* false: do not enter step `at` */
+struct act_view run_act(const struct run *r, int act);
+void run_matmul(const struct run *r, const struct micro *m, const struct linear_args *part);
+size_t run_scratch_bytes(const struct kernels *k, size_t width, size_t max_tok, bool wide); /* that run_matmul takes */
+size_t run_groups(const struct run *r, const struct micro *m);                              /* of KERNEL_MR rows */
+bool run_go_on(const struct run *r, int thread, int at); /* false: do not enter step `at` */
 
 struct attend_cut {
     size_t pieces;
@@ -150,8 +158,7 @@ struct attend_cut {
 };
 struct attend_cut attend_cut(const struct run *r, const struct micro *m, int n_threads);
 /* One piece. store: the item's own keys and values are not in the cache yet. */
-void attend_piece(const struct run *r, const struct micro *m, const struct attend_cut *c, size_t piece, int thread,
-                  bool store);
+void attend_piece(const struct run *r, const struct micro *m, const struct attend_cut *c, size_t piece, bool store);
 void attend_plan(struct plan *p, int n_threads);
 
 int few_compile(struct plan *p, const struct kernels *k);

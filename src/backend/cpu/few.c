@@ -117,7 +117,7 @@ static void few_sizes(const struct plan *p, struct few *few, const struct kernel
     for (int i = 0; i < p->n_act; i++) {
         size_t width = (size_t)p->graph->value[p->act[i].value].width;
         struct few_slot *s = &few->act[i];
-        s->shared.bytes = s->own.bytes = (k->act_bytes(width, rows, p->act[i].wide) + 63) & ~(size_t)63;
+        s->shared.bytes = s->own.bytes = act_view_bytes(k, width, rows, p->act[i].wide);
     }
 }
 
@@ -178,8 +178,7 @@ static void few_publish(const struct run *r, const struct few_step *s)
             memcpy(run_value(&shared, m->out), run_value(r, m->out),
                    n * (size_t)p->graph->value[m->out].width * sizeof(float));
         if (m->act >= 0 && p->few.act[m->act].shared.first == r->few)
-            memcpy(run_act(&shared, m->act), run_act(r, m->act),
-                   r->b->kernels.act_bytes((size_t)p->graph->value[m->a].width, n, p->act[m->act].wide));
+            memcpy(run_act(&shared, m->act).rows, run_act(r, m->act).rows, p->few.act[m->act].own.bytes);
     }
 }
 
@@ -233,7 +232,7 @@ static void few_gate(const struct run *r, const struct micro *m, size_t r0, size
 }
 
 /* Groups [begin, end) of the step's matrices as if they were one. */
-static void few_rows(const struct run *r, const struct step *s, size_t begin, size_t end, int thread)
+static void few_rows(const struct run *r, const struct step *s, size_t begin, size_t end)
 {
     struct linear_args part = {.n_tok = (size_t)(s->wanted ? r->in->n_wanted : r->in->n_tok)};
     part.t1 = part.n_tok;
@@ -243,7 +242,7 @@ static void few_rows(const struct run *r, const struct step *s, size_t begin, si
         if (begin < n) {
             part.g0 = begin;
             part.g1 = end < n ? end : n;
-            run_matmul(r, m, &part, thread);
+            run_matmul(r, m, &part);
         }
         begin = begin < n ? 0 : begin - n;
         end = end < n ? 0 : end - n;
@@ -251,13 +250,13 @@ static void few_rows(const struct run *r, const struct step *s, size_t begin, si
 }
 
 /* Gate and up of the same rows, then the gating: it finds both in the cache. */
-static void few_glu_rows(const struct run *r, const struct few_step *f, size_t begin, size_t end, int thread)
+static void few_glu_rows(const struct run *r, const struct few_step *f, size_t begin, size_t end)
 {
     const struct step *s = &r->p->step[f->step];
     struct linear_args part = {.n_tok = (size_t)(s->wanted ? r->in->n_wanted : r->in->n_tok), .g0 = begin, .g1 = end};
     part.t1 = part.n_tok;
-    run_matmul(r, &r->p->micro[s->first], &part, thread);
-    run_matmul(r, &r->p->micro[s->first + 1], &part, thread);
+    run_matmul(r, &r->p->micro[s->first], &part);
+    run_matmul(r, &r->p->micro[s->first + 1], &part);
     few_gate(r, &r->p->micro[f->glu], begin * KERNEL_MR, end * KERNEL_MR, (int)part.n_tok);
 }
 
@@ -273,18 +272,18 @@ static size_t few_units(const struct run *r, const struct few_step *f)
     return n;
 }
 
-static void few_do(const struct run *r, const struct few_step *f, size_t begin, size_t end, int thread)
+static void few_do(const struct run *r, const struct few_step *f, size_t begin, size_t end)
 {
     if (f->step < 0)
         return;
     const struct step *s = &r->p->step[f->step];
     if (f->glu >= 0)
-        few_glu_rows(r, f, begin, end, thread);
+        few_glu_rows(r, f, begin, end);
     else
-        few_rows(r, s, begin, end, thread);
+        few_rows(r, s, begin, end);
 }
 
-static void few_attend(const struct run *r, const struct few_step *f, int thread, int n_threads)
+static void few_attend(const struct run *r, const struct few_step *f, int n_threads)
 {
     const struct micro *m = &r->p->micro[r->p->step[f->step].first];
     struct attend_cut c = attend_cut(r, m, n_threads);
@@ -292,7 +291,7 @@ static void few_attend(const struct run *r, const struct few_step *f, int thread
     for (; pool_take(&r->work[r->few], c.pieces, 1, &piece, &last); count++) {
         if (!count)
             few_chain(r, f, piece == 0);
-        attend_piece(r, m, &c, piece, thread, true);
+        attend_piece(r, m, &c, piece, true);
     }
     pool_wait(r->b->pool, &r->work[r->few], c.pieces, count);
 }
@@ -310,7 +309,7 @@ int few_walk(struct run *r, int thread, int n_threads)
         if (!run_go_on(r, thread, r->few))
             return r->few;
         if (f->step >= 0 && r->p->step[f->step].kind == MICRO_ATTN) {
-            few_attend(r, f, thread, n_threads);
+            few_attend(r, f, n_threads);
             continue;
         }
         bool cut = f->step >= 0;
@@ -322,7 +321,7 @@ int few_walk(struct run *r, int thread, int n_threads)
             end = last;
             if (cut)
                 few_piece(units, threads, piece, &begin, &end);
-            few_do(r, f, begin, end, thread);
+            few_do(r, f, begin, end);
         }
         pool_wait(r->b->pool, work, pieces, count);
     }

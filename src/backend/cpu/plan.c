@@ -113,6 +113,25 @@ static void compile_node(struct compiler *c, const struct graph_node *n)
 
 /* ---- lifetimes ---- */
 
+static size_t plan_round(size_t n)
+{
+    return (n + 63) & ~(size_t)63;
+}
+
+struct act_view act_view(const struct kernels *k, uint8_t *mem, size_t width, size_t rows, bool wide)
+{
+    size_t bytes = plan_round(k->act_bytes(width, rows, wide));
+    if (wide)
+        return (struct act_view){.rows = mem};
+    return (struct act_view){mem, mem + bytes, mem + 2 * bytes};
+}
+
+size_t act_view_bytes(const struct kernels *k, size_t width, size_t rows, bool wide)
+{
+    size_t bytes = plan_round(k->act_bytes(width, rows, wide));
+    return wide ? bytes : 2 * bytes + plan_round((rows + KERNEL_TOK - 1) / KERNEL_TOK);
+}
+
 static struct slot *plan_root(struct plan *p, int value)
 {
     while (p->value[value].alias >= 0)
@@ -144,8 +163,8 @@ static void plan_lifetimes(struct compiler *c)
     for (int i = 0; i < p->graph->n_value; i++) {
         const struct graph_value *v = &p->graph->value[i];
         size_t rows = (size_t)(v->wanted_rows ? p->max_wanted : p->max_tok);
-        p->value[i] = (struct slot){
-            .bytes = (rows * (size_t)v->width * sizeof(float) + 63) & ~(size_t)63, .first = -1, .alias = -1};
+        p->value[i] =
+            (struct slot){.bytes = plan_round(rows * (size_t)v->width * sizeof(float)), .first = -1, .alias = -1};
     }
     for (int i = 0; i < p->graph->n_node; i++)
         plan_alias(c, i);
@@ -162,7 +181,7 @@ static void plan_lifetimes(struct compiler *c)
     for (int i = 0; i < p->n_act; i++) {
         const struct graph_value *v = &p->graph->value[p->act[i].value];
         size_t rows = (size_t)(v->wanted_rows ? p->max_wanted : p->max_tok);
-        p->act[i].slot.bytes = (c->k->act_bytes((size_t)v->width, rows, p->act[i].wide) + 63) & ~(size_t)63;
+        p->act[i].slot.bytes = act_view_bytes(c->k, (size_t)v->width, rows, p->act[i].wide);
     }
     /* The logits go straight to the caller's memory. */
     p->value[p->graph->logits].first = -1;
@@ -258,7 +277,7 @@ static size_t plan_scratch(const struct plan *p, const struct kernels *k)
         const struct graph_node *n = p->micro[i].node;
         size_t need = 0;
         if (p->micro[i].kind == MICRO_MATMUL)
-            need = k->linear_scratch((size_t)p->graph->value[n->in[0]].width, (size_t)p->max_tok);
+            need = run_scratch_bytes(k, (size_t)p->graph->value[n->in[0]].width, (size_t)p->max_tok, n->wide);
         else if (p->micro[i].kind == MICRO_ATTN)
             need = CPU_QUERY_ROWS * 32 + k->attn_scratch(CPU_QUERY_ROWS, (size_t)n->head_dim);
         if (need > most)

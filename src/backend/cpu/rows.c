@@ -119,12 +119,32 @@ void rows_rope_table(const struct run *r, const struct micro *m, int t0, int t1)
         }
 }
 
+/* The second rows of the outliers among the KERNEL_TOK tokens from t0 on. */
+static void rows_refine(const struct run *r, const struct act_view *v, const float *x, size_t k, size_t n, size_t t0)
+{
+    const struct kernels *ker = &r->b->kernels;
+    unsigned mask = v->outliers[t0 / KERNEL_TOK];
+    size_t outliers = (size_t)__builtin_popcount(mask), i = 0;
+    float *rest = (float *)(void *)r->scratch;
+    for (size_t t = t0; mask; mask >>= 1, t++) {
+        if (!(mask & 1))
+            continue;
+        ker->act_residual(rest, v->rows, x + t * k, k, n, t);
+        ker->act_quantize(v->fine + ker->act_bytes(k, t0, false), NULL, rest, 0, k, outliers, i, i + 1, false);
+        i++;
+    }
+}
+
 void rows_quantise(const struct run *r, const struct micro *m, int t0, int t1)
 {
     const struct act *a = &r->p->act[m->act];
     size_t k = (size_t)r->p->graph->value[m->a].width;
     size_t n = (size_t)(m->wanted ? r->in->n_wanted : r->in->n_tok);
-    r->b->kernels.act_quantize(run_act(r, m->act), run_value(r, m->a), k, k, n, (size_t)t0, (size_t)t1, a->wide);
+    struct act_view v = run_act(r, m->act);
+    r->b->kernels.act_quantize(v.rows, v.outliers, run_value(r, m->a), k, k, n, (size_t)t0, (size_t)t1, a->wide);
+    for (int t = t0; !a->wide && t < t1; t += KERNEL_TOK)
+        if (v.outliers[t / KERNEL_TOK])
+            rows_refine(r, &v, run_value(r, m->a), k, n, (size_t)t);
 }
 
 void rows_kv_store_head(const struct run *r, const struct micro *m, int t, int head)

@@ -23,14 +23,14 @@ float *run_value(const struct run *r, int value)
     return (float *)(void *)(r->p->mem + r->p->value[value].offset);
 }
 
-void *run_act(const struct run *r, int act)
+struct act_view run_act(const struct run *r, int act)
 {
-    return r->few >= 0 ? run_few(r, &r->p->few.act[act]) : r->p->mem + r->p->act[act].slot.offset;
-}
-
-uint8_t *run_scratch(const struct run *r, int thread)
-{
-    return r->p->mem + r->p->scratch_off + (size_t)thread * r->p->scratch_bytes;
+    const struct plan *p = r->p;
+    const struct act *a = &p->act[act];
+    const struct graph_value *v = &p->graph->value[a->value];
+    uint8_t *mem = r->few >= 0 ? run_few(r, &p->few.act[act]) : p->mem + a->slot.offset;
+    int rows = r->few >= 0 ? p->few.rows : v->wanted_rows ? p->max_wanted : p->max_tok;
+    return act_view(&r->b->kernels, mem, (size_t)v->width, (size_t)rows, a->wide);
 }
 
 /* ---- row operations ---- */
@@ -78,27 +78,90 @@ static struct cut run_cut(const struct run *r, const struct step *s, size_t n_to
     return c;
 }
 
-void run_matmul(const struct run *r, const struct micro *m, const struct linear_args *part, int thread)
+static size_t run_round(size_t n)
+{
+    return (n + 63) & ~(size_t)63;
+}
+
+static bool run_any(const uint8_t *outliers, size_t t0, size_t t1)
+{
+    for (size_t t = t0; t < t1; t += KERNEL_TOK)
+        if (outliers[t / KERNEL_TOK])
+            return true;
+    return false;
+}
+
+/* Products of the outliers' second rows with groups [g0, g1), added to a's rows. The weights are still in the cache. */
+static void run_refine(const struct run *r, const struct act_view *v, const struct linear_args *a,
+                       const struct linear_kernel *l)
+{
+    struct linear_args f = *a;
+    size_t row = a->g0 * KERNEL_MR;
+    f.w = (const uint8_t *)a->w + a->g0 * l->group_bytes(a->k);
+    f.g0 = f.t0 = 0;
+    f.g1 = a->g1 - a->g0;
+    f.n_rows = f.ldy = a->n_rows - row < f.g1 * KERNEL_MR ? a->n_rows - row : f.g1 * KERNEL_MR;
+    f.bias = NULL;
+    f.y =
+        (float *)(void *)((uint8_t *)a->scratch + run_round(r->b->kernels.linear_scratch(a->k, (size_t)r->p->max_tok)));
+    for (size_t t = a->t0; t < a->t1; t += KERNEL_TOK) {
+        unsigned mask = v->outliers[t / KERNEL_TOK];
+        if (!mask)
+            continue;
+        f.act = v->fine + r->b->kernels.act_bytes(a->k, t, false);
+        f.t1 = f.n_tok = (size_t)__builtin_popcount(mask);
+        l->mul(&f);
+        const float *more = f.y;
+        for (size_t i = t; mask; mask >>= 1, i++)
+            if (mask & 1) {
+                float *y = a->y + i * a->ldy + row;
+                r->b->kernels.add(y, y, more, f.n_rows);
+                more += f.ldy;
+            }
+    }
+}
+
+size_t run_scratch_bytes(const struct kernels *k, size_t width, size_t max_tok, bool wide)
+{
+    size_t most = k->linear_scratch(width, max_tok);
+    if (wide)
+        return most;
+    most = run_round(most) + KERNEL_TOK * k->linear_groups * KERNEL_MR * sizeof(float);
+    return most > width * sizeof(float) ? most : width * sizeof(float); /* rows_refine's */
+}
+
+void run_matmul(const struct run *r, const struct micro *m, const struct linear_args *part)
 {
     const struct graph *g = r->p->graph;
     const struct graph_node *n = m->node;
     const struct graph_weight *w = &g->weight[n->w[0]];
     struct linear_args a = *part;
     a.w = r->p->weights->packed[n->w[0]].data;
-    a.act = m->act >= 0 ? run_act(r, m->act) : run_value(r, m->a);
+    struct act_view v = {.rows = NULL};
+    if (m->act >= 0)
+        v = run_act(r, m->act);
+    a.act = m->act >= 0 ? (void *)v.rows : run_value(r, m->a);
     a.bias = n->w[1] >= 0 ? (const float *)(const void *)r->p->weights->packed[n->w[1]].data : NULL;
     if (w->factor)
         a.factor = (const float *)(const void *)r->p->weights->packed[w->factor - 1].data;
     a.y = run_value(r, m->out);
-    a.scratch = run_scratch(r, thread);
+    a.scratch = r->scratch;
     a.k = (size_t)w->k;
     a.n_rows = a.ldy = (size_t)w->rows;
     a.wide = n->wide;
     a.ahead = r->b->ahead;
-    r->b->kernels.linear[w->dtype].mul(&a);
+    const struct linear_kernel *l = &r->b->kernels.linear[w->dtype];
+    bool refine = v.outliers && run_any(v.outliers, a.t0, a.t1);
+    size_t end = a.g1, step = refine ? r->b->kernels.linear_groups : end - a.g0;
+    for (; a.g0 < end; a.g0 = a.g1) {
+        a.g1 = a.g0 + step < end ? a.g0 + step : end;
+        l->mul(&a);
+        if (refine)
+            run_refine(r, &v, &a, l);
+    }
 }
 
-static void run_matmuls(const struct run *r, int step, int thread, int n_threads)
+static void run_matmuls(const struct run *r, int step, int n_threads)
 {
     const struct step *s = &r->p->step[step];
     size_t n_tok = (size_t)(s->wanted ? r->in->n_wanted : r->in->n_tok);
@@ -119,7 +182,7 @@ static void run_matmuls(const struct run *r, int step, int thread, int n_threads
                 .g0 = item / tiles * cut.groups, .t0 = item % tiles * cut.tokens, .n_tok = n_tok};
             part.g1 = part.g0 + cut.groups < groups ? part.g0 + cut.groups : groups;
             part.t1 = part.t0 + cut.tokens < n_tok ? part.t0 + cut.tokens : n_tok;
-            run_matmul(r, m, &part, thread);
+            run_matmul(r, m, &part);
             break;
         }
     }
@@ -128,13 +191,13 @@ static void run_matmuls(const struct run *r, int step, int thread, int n_threads
 
 /* ---- attention ---- */
 
-static void run_attn(const struct run *r, int step, int thread, int n_threads)
+static void run_attn(const struct run *r, int step, int n_threads)
 {
     const struct micro *m = &r->p->micro[r->p->step[step].first];
     struct attend_cut c = attend_cut(r, m, n_threads);
     size_t n = c.pieces, begin, end, count = 0;
     for (; pool_take(&r->work[step], n, 1, &begin, &end); count++)
-        attend_piece(r, m, &c, n - 1 - begin, thread, false); /* late positions see most keys: start with them */
+        attend_piece(r, m, &c, n - 1 - begin, false); /* late positions see most keys: start with them */
     pool_wait(r->b->pool, &r->work[step], n, count);
 }
 
@@ -172,9 +235,9 @@ static int run_walk(const struct run *r, int thread, int n_threads)
         if (step->kind == MICRO_ROW)
             run_rows(r, s);
         else if (step->kind == MICRO_MATMUL)
-            run_matmuls(r, s, thread, n_threads);
+            run_matmuls(r, s, n_threads);
         else
-            run_attn(r, s, thread, n_threads);
+            run_attn(r, s, n_threads);
     }
     return r->p->n_step;
 }
@@ -183,6 +246,7 @@ static int run_walk(const struct run *r, int thread, int n_threads)
 static void run_worker(void *arg, int thread, int n_threads)
 {
     struct run view = *(const struct run *)arg, *r = &view;
+    r->scratch = r->p->mem + r->p->scratch_off + (size_t)thread * r->p->scratch_bytes;
     r->own = r->p->mem + r->p->few.own_off + (size_t)thread * r->p->few.own_bytes;
     int at = r->few >= 0 ? few_walk(r, thread, n_threads) : run_walk(r, thread, n_threads), far = atomic_load(r->far);
     while (at > far && !atomic_compare_exchange_weak(r->far, &far, at))

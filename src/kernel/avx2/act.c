@@ -25,6 +25,13 @@ AVX2_INLINE int32_t sum_lanes(__m256i m)
     return _mm_cvtsi128_si32(a);
 }
 
+/* Sums of squares of sixteen integers that fit 8 bits. */
+AVX2_INLINE __m256i squares(__m256i a, __m256i b)
+{
+    __m256i p = _mm256_packs_epi32(a, b);
+    return _mm256_madd_epi16(p, p);
+}
+
 /* 32 integers that fit 8 bits; the packs interleave 128-bit halves, the permutation puts them back. */
 AVX2_INLINE void put32(int8_t *to, const __m256i *x)
 {
@@ -49,7 +56,7 @@ AVX2_INLINE void put_group(int8_t *hi, int8_t *lo, const __m256i *x, bool wide)
     put32(lo, l);
 }
 
-AVX2_INLINE void quantize_group(const struct act_block *a, size_t t, const float *v, bool wide)
+AVX2_INLINE int32_t quantize_group(const struct act_block *a, size_t t, const float *v, bool wide)
 {
     int8_t *hi = (int8_t *)a->hi + 32 * t, *lo = (int8_t *)a->lo + 32 * t;
     __m256 f[4];
@@ -57,7 +64,7 @@ AVX2_INLINE void quantize_group(const struct act_block *a, size_t t, const float
         f[i] = _mm256_loadu_ps(v + 8 * i);
     __m256i m = _mm256_max_epi32(_mm256_max_epi32(abs_bits(f[0]), abs_bits(f[1])),
                                  _mm256_max_epi32(abs_bits(f[2]), abs_bits(f[3])));
-    int32_t bits = max_lane(m), s0 = 0, s1 = 0;
+    int32_t bits = max_lane(m), s0 = 0, s1 = 0, square = 0;
     float amax, top = wide ? 16256.0f : 127.0f, dx;
     memcpy(&amax, &bits, sizeof amax);
     if (bits >= 0x7f800000 || !(amax >= 0x1p-100f)) {
@@ -74,26 +81,35 @@ AVX2_INLINE void quantize_group(const struct act_block *a, size_t t, const float
         put_group(hi, lo, x, wide);
         s0 = sum_lanes(_mm256_add_epi32(x[0], x[1]));
         s1 = sum_lanes(_mm256_add_epi32(x[2], x[3]));
+        if (!wide)
+            square = sum_lanes(_mm256_add_epi32(squares(x[0], x[1]), squares(x[2], x[3])));
     }
     ((float *)a->dx)[t] = dx;
     ((float *)a->xs)[t] = dx * (float)(s0 + s1);
     ((int32_t *)a->n8)[t] = -8 * (s0 + s1);
     ((int32_t *)a->n0)[t] = -32 * s0;
     ((int32_t *)a->n1)[t] = -32 * s1;
+    return square;
 }
 
-static void act_quantize(void *act, const float *x, size_t ldx, size_t k, size_t n_tok, size_t t0, size_t t1, bool wide)
+static void act_quantize(void *act, uint8_t *outliers, const float *x, size_t ldx, size_t k, size_t n_tok, size_t t0,
+                         size_t t1, bool wide)
 {
     for (size_t t = t0; t < t1; t++) {
         uint8_t *tile = (uint8_t *)act + layout_tile_offset(k, t, wide);
         size_t w = layout_tile_width(n_tok, t);
+        struct act_spread s = {0, 0};
         for (size_t b = 0; b < k / 32; b++) {
             struct act_block a = layout_act(tile, w, b, wide);
+            const float *v = x + t * ldx + 32 * b;
             if (wide)
-                quantize_group(&a, t % 8, x + t * ldx + 32 * b, true);
-            else
-                quantize_group(&a, t % 8, x + t * ldx + 32 * b, false);
+                quantize_group(&a, t % 8, v, true);
+            else {
+                int32_t square = quantize_group(&a, t % 8, v, false);
+                layout_spread(&s, a.dx[t % 8], square);
+            }
         }
+        layout_outlier(outliers, t, &s, wide);
     }
 }
 

@@ -55,7 +55,7 @@ static void linear_one(const struct kernels *k, enum dtype t, bool wide)
     if (l->float_act)
         memcpy(act, x, sizeof x);
     else
-        k->act_quantize(act, &x[0][0], K, K, TOK, 0, TOK, wide);
+        k->act_quantize(act, NULL, &x[0][0], K, K, TOK, 0, TOK, wide);
     struct linear_args a = {packed, act, bias, &y[0][0], scratch, K, ROWS, ROWS, 0, 3, 0, TOK, TOK, wide, 0, NULL};
     l->mul(&a);
     double num = 0, den = 0;
@@ -109,13 +109,42 @@ static void act_survives_anything(void)
         for (int wide = 0; wide < 2; wide++) {
             unsigned char act[512] __attribute__((aligned(64)));
             x[40] = odd[o];
-            k.act_quantize(act, x, 64, 64, 1, 0, 1, wide);
+            k.act_quantize(act, NULL, x, 64, 64, 1, 0, 1, wide);
             struct linear_args a = {w, act, NULL, y, NULL, 64, 16, 16, 0, 1, 0, 1, 1, wide, 2048, NULL};
             k.linear[DT_Q8_0].mul(&a);
             CHECK(o < 5 ? isfinite(y[0]) || odd[o] > 1e38f : isnan(y[0]));
             CHECK(o > 3 || fabsf(y[0] - 63) < 0.5f);
         }
     free(w);
+}
+
+/* Tokens 0 noise, 1 one large number in each group, 2 the same and a NaN, 3 zeros. */
+static void outliers_are_told(void)
+{
+    enum { N = 96 };
+    struct kernels k;
+    kernels_init(&k, 0);
+    static float x[4][N];
+    float rest[N], worst = 0;
+    unsigned char act[2048] __attribute__((aligned(64)));
+    for (int i = 0; i < N; i++) {
+        x[0][i] = (float)(i * 37 % 64) - 31.5f;
+        x[1][i] = x[2][i] = x[0][i] * (i % 32 == 5 ? 900.0f : 1.0f);
+    }
+    x[2][50] = NAN;
+    uint8_t outliers = 0xff;
+    k.act_quantize(act, &outliers, &x[0][0], N, N, 4, 0, 4, true);
+    CHECK_INT(outliers, 0);
+    outliers = 0xff;
+    k.act_quantize(act, &outliers, &x[0][0], N, N, 4, 0, 4, false);
+    CHECK_INT(outliers, 2);
+    k.act_quantize(act, &outliers, &x[0][0], N, N, 4, 1, 2,
+                   false); /* tokens behind the call's are forgotten, those before it are not */
+    CHECK_INT(outliers, 2);
+    k.act_residual(rest, act, x[1], N, 4, 1);
+    for (int i = 0; i < N; i++)
+        worst = fmaxf(worst, fabsf(rest[i]));
+    CHECK(worst > 1.0f && worst <= 0.51f * 900 * 31.5f / 127);
 }
 
 enum { HD = 24, NPOS = 1200, NQ = 5 };
@@ -242,6 +271,7 @@ int main(void)
 {
     RUN(linear_is_the_product);
     RUN(act_survives_anything);
+    RUN(outliers_are_told);
     RUN(attention_is_softmax);
     RUN(elementwise);
     RUN(entries_have_names_and_levels);
