@@ -96,14 +96,17 @@ AVX2_INLINE void put_tokens(struct work256 *work, const struct linear_args *a, s
     int32_t *to = work->x;
     struct token256 *t = work->t;
     for (size_t b = b0; b < b0 + nb; b++)
-        for (size_t i = t0; i < t0 + n; i++, t++) {
+        for (size_t i = t0, of_tile; i < t0 + n; i += of_tile) {
             const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, i, s->wide);
             struct act_block x = layout_act(tile, layout_tile_width(a->n_tok, i), b, s->wide);
-            if (s->pairs)
-                put_int16(to, t, &x, i % 8, s->wide);
-            else
-                put_quads(to, t, &x, i % 8, s->f);
-            to += s->pairs ? TILE_PAIRS : TILE_QUADS;
+            of_tile = 8 - i % 8 < t0 + n - i ? 8 - i % 8 : t0 + n - i;
+            for (size_t j = i % 8; j < i % 8 + of_tile; j++, t++) {
+                if (s->pairs)
+                    put_int16(to, t, &x, j, s->wide);
+                else
+                    put_quads(to, t, &x, j, s->f);
+                to += s->pairs ? TILE_PAIRS : TILE_QUADS;
+            }
         }
 }
 
@@ -235,8 +238,8 @@ AVX2_INLINE void batch_mul(const struct linear_args *a, size_t g0, size_t ng, si
             avx2_tiles(work->acc[g][0], work->w, work->x, work->t, nb, n);
         }
     }
-    for (size_t g = 0; g < ng; g++)
-        for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) /* a token's rows lie together */
+        for (size_t g = 0; g < ng; g++)
             store_rows(a, g0 + g, t0 + i, work->acc[g][i]);
 }
 
