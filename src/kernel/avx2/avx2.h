@@ -10,8 +10,6 @@
 enum { AVX2_FEW = 16 };
 void avx2_few(const struct linear_args *a, enum dtype d, size_t t, size_t n);
 size_t avx2_few_scratch(size_t k, size_t n_tok);
-/* The same for E2M1, all tokens in one tile of the activations. */
-void avx2_e2m1_few(const struct linear_args *a, bool nvfp4, size_t t, size_t n);
 size_t avx2_linear_scratch(void); /* what the quantised kernels need */
 
 void avx2_init(struct kernels *k);

@@ -1,9 +1,15 @@
-/* e2m1: inside avx2: what MXFP4 and NVFP4 consist of, unpacked. Included by linear.c and e2m1.c; the bounds are in linear.c. */
+/* e2m1: inside avx2: what MXFP4 and NVFP4 consist of, unpacked. The bounds are in linear.c. */
 #ifndef HEARTH_KERNEL_AVX2_E2M1_H
 #define HEARTH_KERNEL_AVX2_E2M1_H
 #include "kernel/avx2/block.h"
 
 enum { E2M1_ZERO = 12 }; /* added to a code, |code| <= 12 */
+
+/* The zero point of a format's codes as they are unpacked for vpmaddubsw. */
+AVX2_INLINE int zero_of(const struct kernel_format *f)
+{
+    return f->e2m1 ? E2M1_ZERO : f->bits == 5 ? 16 : f->zero;
+}
 
 /* 2^(e - 128) of eight bytes e. Below 2 it is subnormal, and the second number the greater. */
 AVX2_INLINE __m256 e8m0_ps(const uint8_t *p)
@@ -20,6 +26,13 @@ AVX2_INLINE __m256 e5m3_ps(const uint8_t *p)
     return _mm256_cvtph_ps(_mm_slli_epi16(v, 7));
 }
 
+/* The numbers, something added, for both 128-bit lanes. */
+AVX2_INLINE __m256i e2m1_table(int plus)
+{
+    __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)LAYOUT_E2M1));
+    return _mm256_add_epi8(t, _mm256_set1_epi8((char)plus));
+}
+
 /* p: the block's planes, already moved to this half's 32 bytes of each. Codes + plus. In natural order q[j] is quad j. Paired, of
  * plane j, which has a quad of the first half in the low nibbles and one of the second in the high ones: q[2j] is elements 0 and 1
  * of the one and 2 and 3 of the other, q[2j+1] the rest, so the low int16 of a lane is always of the first half. */
@@ -28,8 +41,7 @@ AVX2_INLINE void e2m1_codes(__m256i q[8], const uint8_t *p, int plus, bool paire
     const __m256i low = _mm256_set1_epi8(15);
     const __m256i swap = _mm256_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2, 13, 12, 15, 14, 9, 8, 11,
                                          10, 5, 4, 7, 6, 1, 0, 3, 2);
-    __m256i e2m1 = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)LAYOUT_E2M1));
-    e2m1 = _mm256_add_epi8(e2m1, _mm256_set1_epi8((char)plus));
+    const __m256i e2m1 = e2m1_table(plus);
     for (int j = 0; j < 4; j++) {
         __m256i z = load256(p + 64 * j), y = _mm256_srli_epi16(z, 4), a = z, b = y;
         if (paired) {

@@ -7,7 +7,7 @@
  *
  * 15-bit activations and 8-bit codes are multiplied as pairs of int16; their activations are widened once per call. So are the words
  * that take the zero point off int16 sums. Both wait in the scratch. */
-#include "kernel/avx2/block.h"
+#include "kernel/avx2/e2m1.h"
 
 enum { TILE = 4 };
 
@@ -41,17 +41,17 @@ struct tokens256 {
 
 /* ---- activations ---- */
 
-/* What a zero point of 16 or 32 subtracts from the two int16 of a lane: [0] of the lower 16 k, [1] of the upper. */
+/* What the zero point subtracts from the two int16 of a lane: [0] of the lower 16 k, [1] of the upper, where each has its scale. */
 AVX2_INLINE void put_zeros(int32_t *to, const struct act_block *x, size_t i, const struct kernel_format *f)
 {
-    const int zero = f->bits == 6 ? 32 : 16;
-    __m256i p = _mm256_maddubs_epi16(_mm256_set1_epi8((char)zero), load256((const uint8_t *)x->hi + 32 * i));
+    __m256i zero = _mm256_set1_epi8((char)zero_of(f));
+    __m256i p = _mm256_maddubs_epi16(zero, load256((const uint8_t *)x->hi + 32 * i));
     p = _mm256_add_epi16(p, _mm256_shuffle_epi32(p, 0x4E));
     p = _mm256_add_epi16(p, _mm256_shuffle_epi32(p, 0xB1));
     p = _mm256_sub_epi16(_mm256_setzero_si256(), p);
     __m128i a = _mm256_castsi256_si128(p), b = _mm256_extracti128_si256(p, 1);
-    to[0] = _mm_cvtsi128_si32(f->bits == 6 ? a : _mm_add_epi16(a, b));
-    to[1] = f->bits == 6 ? _mm_cvtsi128_si32(b) : -2 * x->n8[i]; /* 5 bits with a minimum: given back */
+    to[0] = _mm_cvtsi128_si32(f->halves ? a : _mm_add_epi16(a, b));
+    to[1] = f->halves ? _mm_cvtsi128_si32(b) : -2 * x->n8[i]; /* 5 bits with a minimum: given back */
 }
 
 /* Tokens [t, t + n): word[block][n][s->words]. */
@@ -77,7 +77,7 @@ AVX2_INLINE void load_head(struct head256 *u, const uint8_t *head, const struct 
     bool k = f->minimum && f->blocks == 8;
     if (k)
         unpack_k_scales(u->s, head);
-    for (int h = 0; h < 2; h++) {
+    for (int h = 0; h < 2 && !f->e2m1; h++) {
         u->d[h] = load_half(head + 16 * h);
         if (f->minimum)
             u->m[h] = load_half(head + 32 + 16 * h);
@@ -91,6 +91,12 @@ AVX2_INLINE void load_scales(struct block256 *w, const struct head256 *u, const 
 {
     bool k = f->minimum && f->blocks == 8;
     for (int h = 0; h < 2; h++) {
+        if (f->e2m1) {
+            w->d[h] = f->halves ? e5m3_ps(head + 32 * b + 8 * h) : e8m0_ps(head + 8 * h);
+            if (f->halves)
+                w->m[h] = e5m3_ps(head + 32 * b + 16 + 8 * h);
+            continue;
+        }
         w->d[h] = u->d[h];
         if (f->minimum)
             w->m[h] = u->m[h];
@@ -106,14 +112,15 @@ AVX2_INLINE void load_scales(struct block256 *w, const struct head256 *u, const 
 }
 
 /* Quad j of eight rows; p: the planes, moved to them. The bits above four go through a table: of a nibble, where they belong. */
-AVX2_INLINE __m256i code(const uint8_t *p, int j, int bits)
+AVX2_INLINE __m256i code(const uint8_t *p, int j, const struct kernel_format *f)
 {
     const __m256i low = _mm256_set1_epi8(15);
+    const int bits = f->bits;
     if (bits == 8)
         return load256(p + 64 * j);
     __m256i z = load256(p + 64 * (j & 3)), q = _mm256_and_si256(j < 4 ? z : _mm256_srli_epi16(z, 4), low);
     if (bits == 4)
-        return q;
+        return f->e2m1 ? _mm256_shuffle_epi8(e2m1_table(E2M1_ZERO), q) : q;
     __m256i up = load256(p + 256 + (bits == 6 ? 64 * (j / 4) : 0));
     bool upper = bits == 6 ? j % 4 > 1 : j > 3;
     int at = bits == 6 ? 2 * (j % 2) : j % 4;
@@ -131,8 +138,8 @@ AVX2_INLINE __m256i code(const uint8_t *p, int j, int bits)
 AVX2_INLINE __m256i code_at(const uint8_t *p, int i, int h, const struct shape *s)
 {
     if (!s->pairs)
-        return code(p + 32 * h, i, s->f->bits);
-    __m256i q = code(p + 32 * h, i / 2, s->f->bits);
+        return code(p + 32 * h, i, s->f);
+    __m256i q = code(p + 32 * h, i / 2, s->f);
     return i % 2 ? _mm256_srli_epi16(q, 8) : _mm256_and_si256(q, _mm256_set1_epi16(255));
 }
 
@@ -143,14 +150,16 @@ AVX2_INLINE __m256 sum_ps(__m256i v, const struct tokens256 *x, size_t t, int pa
 {
     const struct kernel_format *f = s->f;
     if (!s->pairs) {
-        if (f->bits > 4)
+        if (f->bits > 4 || f->e2m1)
             v = _mm256_add_epi16(v, _mm256_set1_epi32(x->word[2 * t + (size_t)part]));
         v = _mm256_madd_epi16(v, _mm256_set1_epi16(1));
         if (f->bits == 5 && f->minimum)
             v = _mm256_add_epi32(v, _mm256_set1_epi32(x->word[2 * t + 1]));
         if (f->zero == 8)
             v = _mm256_add_epi32(v, _mm256_set1_epi32(x->n8[t]));
-    } else if (f->zero == 32) {
+    } else if (f->e2m1) {
+        v = _mm256_add_epi32(v, _mm256_set1_epi32((f->halves ? part ? x->n1[t] : x->n0[t] : 4 * x->n8[t]) / 8 * 3));
+    } else if (f->halves) {
         v = _mm256_add_epi32(v, _mm256_set1_epi32(part ? x->n1[t] : x->n0[t]));
     } else if (f->zero) {
         v = _mm256_add_epi32(v, _mm256_set1_epi32(x->n8[t] * (f->zero / 8)));
@@ -163,7 +172,8 @@ AVX2_INLINE void tile_mul(__m256 (*acc)[2], const struct block256 *w, struct tok
                           const struct shape *s)
 {
     /* gcc would compute what tiles of all sizes share before the choice of one, put off the additions, and spill both. */
-    __asm__ volatile("" : "+r"(x->x), "+r"(x->word), "+r"(x->dx), "+r"(x->xs));
+    if (!direct)
+        __asm__ volatile("" : "+r"(x->x), "+r"(x->word), "+r"(x->dx), "+r"(x->xs));
     const int steps = s->pairs ? 16 : 8, each = s->pairs ? 2 : 1;
     __m256i sum[2][TILE][2];
     __m256 v[TILE][2];
@@ -205,15 +215,12 @@ AVX2_INLINE void tile_mul(__m256 (*acc)[2], const struct block256 *w, struct tok
 
 /* ---- a group ---- */
 
-/* Block b for token t of the call, the i-th of n that were prepared. */
-AVX2_INLINE struct tokens256 tokens_at(const struct linear_args *a, const int32_t *word, size_t b, size_t t, size_t i,
-                                       size_t n, const struct shape *s)
+/* Block b of a tile of activations, from its token `at` on; word: what was prepared for that. */
+AVX2_INLINE struct tokens256 tokens_at(const uint8_t *tile, size_t width, size_t b, size_t at, const int32_t *word,
+                                       const struct shape *s)
 {
-    const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, s->wide);
-    struct act_block x = layout_act(tile, layout_tile_width(a->n_tok, t), b, s->wide);
-    size_t at = t % 8;
-    return (struct tokens256){
-        x.hi + 32 * at, x.dx + at, x.xs + at, x.n8 + at, x.n0 + at, x.n1 + at, word + (b * n + i) * (size_t)s->words};
+    struct act_block x = layout_act(tile, width, b, s->wide);
+    return (struct tokens256){x.hi + 32 * at, x.dx + at, x.xs + at, x.n8 + at, x.n0 + at, x.n1 + at, word};
 }
 
 AVX2_INLINE void group_mul(const struct linear_args *a, size_t g, size_t t, size_t n, const struct shape *s, bool one)
@@ -221,7 +228,9 @@ AVX2_INLINE void group_mul(const struct linear_args *a, size_t g, size_t t, size
     const struct kernel_format *f = s->f;
     const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
     const int steps = s->pairs ? 16 : 8;
-    size_t blocks = a->k / 32;
+    const int32_t *word = a->scratch;
+    const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, s->wide);
+    size_t blocks = a->k / 32, width = layout_tile_width(a->n_tok, t), ahead = a->ahead;
     __m256 acc[AVX2_FEW][2];
     for (size_t i = 0; i < n; i++)
         acc[i][0] = acc[i][1] = _mm256_setzero_ps();
@@ -230,11 +239,12 @@ AVX2_INLINE void group_mul(const struct linear_args *a, size_t g, size_t t, size
         load_head(&u, w, f);
         for (int b = 0; b < f->blocks; b++) {
             struct block256 blk;
-            fetch(w, a->ahead, b, f);
+            fetch(w, ahead, b, f);
             load_scales(&blk, &u, w, b, f);
             blk.p = w + f->header + (size_t)b * layout_block_bytes(f);
             if (one) {
-                struct tokens256 x = tokens_at(a, a->scratch, b0 + (size_t)b, t, 0, 1, s);
+                struct tokens256 x = tokens_at(tile, width, b0 + (size_t)b, t % 8, word, s);
+                word += s->words;
                 tile_mul(acc, &blk, &x, 1, true, s);
                 continue;
             }
@@ -242,9 +252,11 @@ AVX2_INLINE void group_mul(const struct linear_args *a, size_t g, size_t t, size
             for (int i = 0; i < steps; i++)
                 for (int h = 0; h < 2; h++)
                     blk.q[i][h] = code_at(blk.p, i, h, s);
-            for (size_t i = 0, m; i < n; i += m) { /* tiles of 4, 2, 1 tokens */
-                size_t room = 8 - (t + i) % 8, left = n - i < room ? n - i : room;
-                struct tokens256 x = tokens_at(a, a->scratch, b0 + (size_t)b, t + i, i, n, s);
+            for (size_t i = 0, m; i < n; i += m, word += m * (size_t)s->words) { /* tiles of 4, 2, 1 tokens */
+                size_t at = (t + i) % 8, left = n - i < 8 - at ? n - i : 8 - at;
+                tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t + i, s->wide);
+                width = layout_tile_width(a->n_tok, t + i);
+                struct tokens256 x = tokens_at(tile, width, b0 + (size_t)b, at, word, s);
                 m = left > 3 ? 4 : left > 1 ? 2 : 1;
                 if (m == 4)
                     tile_mul(acc + i, &blk, &x, 4, false, s);
@@ -266,7 +278,7 @@ AVX2_INLINE void group_mul(const struct linear_args *a, size_t g, size_t t, size
 AVX2_INLINE void mul(const struct linear_args *a, size_t t, size_t n, const struct kernel_format *f, bool wide)
 {
     const bool pairs = wide || f->bits == 8;
-    const struct shape s = {f, pairs, wide, pairs ? 16 : f->bits > 4 ? 2 : 0};
+    const struct shape s = {f, pairs, wide, pairs ? 16 : f->bits > 4 || f->e2m1 ? 2 : 0};
     size_t groups = (a->n_rows + 15) / 16, g1 = a->g1 < groups ? a->g1 : groups;
     prepare(a->scratch, a, t, n, &s);
     for (size_t g = a->g0; g < g1; g++)
@@ -281,7 +293,7 @@ size_t avx2_few_scratch(size_t k, size_t n_tok)
     return k / 32 * (n_tok < AVX2_FEW ? n_tok : AVX2_FEW) * 64;
 }
 
-#define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K)
+#define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K) X(MXFP4) X(NVFP4)
 #define DEFINE(T)                                                                                                      \
     static void few_##T(const struct linear_args *a, size_t t, size_t n)                                               \
     {                                                                                                                  \

@@ -1,4 +1,4 @@
-/* avx2/linear: quantised weights times several tokens, without VNNI. One 32-bit lane is one row. Few tokens: few.c, e2m1.c.
+/* avx2/linear: quantised weights times several tokens, without VNNI. One 32-bit lane is one row. Few tokens: few.c.
  *
  * vpmaddubsw multiplies u8 codes by s8 activations and adds pairs in int16. The eight products of a block are added in int16, which
  * may wrap, and where codes have a zero point (or one is put to them) the sum starts from
@@ -62,7 +62,7 @@ AVX2_INLINE void put_quads(int32_t *to, struct token256 *t, const struct act_blo
                            const struct kernel_format *f)
 {
     const bool paired = f->e2m1 && f->halves;
-    const int zero = f->e2m1 ? E2M1_ZERO : f->bits == 5 ? 16 : f->zero; /* of the codes, as they are unpacked */
+    const int zero = zero_of(f);
     __m256i v = paired ? paired_order(x->hi + 32 * i) : load256((const uint8_t *)x->hi + 32 * i);
     _mm256_storeu_si256((__m256i *)(void *)to, v);
     if (zero) {
@@ -255,20 +255,16 @@ AVX2_INLINE void many(const struct linear_args *a, size_t t, size_t n, const str
 
 AVX2_INLINE void mul(const struct linear_args *a, const struct kernel_format *f)
 {
-    const size_t most_few = f->e2m1 ? 8 : AVX2_FEW;
+    const size_t few = f->e2m1 || f->bits == 8 ? 8 : AVX2_FEW; /* for more, unpacking for a stripe is faster */
     for (size_t t = a->t0, n; t < a->t1; t += n) {
-        size_t left = a->t1 - t, room = 8 - t % 8;
+        size_t left = a->t1 - t;
         n = left < STRIPE ? left : STRIPE;
-        if (left <= most_few && !f->e2m1) {
+        if (left <= few)
             avx2_few(a, f->dtype, t, n);
-        } else if (left <= most_few) {
-            n = left < room ? left : room;
-            avx2_e2m1_few(a, f->halves, t, n);
-        } else if (a->wide) {
+        else if (a->wide)
             many(a, t, n, f, true, true);
-        } else {
+        else
             many(a, t, n, f, f->bits == 8, false);
-        }
     }
 }
 
