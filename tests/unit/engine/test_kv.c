@@ -206,10 +206,10 @@ int main(int argc, char **argv)
     if (!quick || !*quick) {
         RUN(turns);
         RUN(window_edges);
+        RUN(choices);
+        RUN(models_apart);
+        RUN(cancelled_leave_no_ruin);
     }
-    RUN(choices);
-    RUN(models_apart);
     RUN(short_memory);
-    RUN(cancelled_leave_no_ruin);
     return check_done();
 }
