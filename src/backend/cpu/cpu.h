@@ -69,8 +69,8 @@ struct act {
 struct act_view {
     uint8_t *rows, *fine, *outliers; /* the latter two NULL when wide */
 };
-struct act_view act_view(const struct kernels *k, uint8_t *mem, size_t width, size_t rows, bool wide);
-size_t act_view_bytes(const struct kernels *k, size_t width, size_t rows, bool wide);
+struct act_view plan_act(const struct kernels *k, uint8_t *mem, size_t width, size_t rows, bool wide);
+size_t plan_act_bytes(const struct kernels *k, size_t width, size_t rows, bool wide);
 
 /* ---- few: the plan's other walk, for at most CPU_FEW tokens (few.c) ---- */
 

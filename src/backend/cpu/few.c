@@ -117,7 +117,7 @@ static void few_sizes(const struct plan *p, struct few *few, const struct kernel
     for (int i = 0; i < p->n_act; i++) {
         size_t width = (size_t)p->graph->value[p->act[i].value].width;
         struct few_slot *s = &few->act[i];
-        s->shared.bytes = s->own.bytes = act_view_bytes(k, width, rows, p->act[i].wide);
+        s->shared.bytes = s->own.bytes = plan_act_bytes(k, width, rows, p->act[i].wide);
     }
 }
 

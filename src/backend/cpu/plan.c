@@ -118,7 +118,7 @@ static size_t plan_round(size_t n)
     return (n + 63) & ~(size_t)63;
 }
 
-struct act_view act_view(const struct kernels *k, uint8_t *mem, size_t width, size_t rows, bool wide)
+struct act_view plan_act(const struct kernels *k, uint8_t *mem, size_t width, size_t rows, bool wide)
 {
     size_t bytes = plan_round(k->act_bytes(width, rows, wide));
     if (wide)
@@ -126,7 +126,7 @@ struct act_view act_view(const struct kernels *k, uint8_t *mem, size_t width, si
     return (struct act_view){mem, mem + bytes, mem + 2 * bytes};
 }
 
-size_t act_view_bytes(const struct kernels *k, size_t width, size_t rows, bool wide)
+size_t plan_act_bytes(const struct kernels *k, size_t width, size_t rows, bool wide)
 {
     size_t bytes = plan_round(k->act_bytes(width, rows, wide));
     return wide ? bytes : 2 * bytes + plan_round((rows + KERNEL_TOK - 1) / KERNEL_TOK);
@@ -181,7 +181,7 @@ static void plan_lifetimes(struct compiler *c)
     for (int i = 0; i < p->n_act; i++) {
         const struct graph_value *v = &p->graph->value[p->act[i].value];
         size_t rows = (size_t)(v->wanted_rows ? p->max_wanted : p->max_tok);
-        p->act[i].slot.bytes = act_view_bytes(c->k, (size_t)v->width, rows, p->act[i].wide);
+        p->act[i].slot.bytes = plan_act_bytes(c->k, (size_t)v->width, rows, p->act[i].wide);
     }
     /* The logits go straight to the caller's memory. */
     p->value[p->graph->logits].first = -1;

@@ -30,7 +30,7 @@ struct act_view run_act(const struct run *r, int act)
     const struct graph_value *v = &p->graph->value[a->value];
     uint8_t *mem = r->few >= 0 ? run_few(r, &p->few.act[act]) : p->mem + a->slot.offset;
     int rows = r->few >= 0 ? p->few.rows : v->wanted_rows ? p->max_wanted : p->max_tok;
-    return act_view(&r->b->kernels, mem, (size_t)v->width, (size_t)rows, a->wide);
+    return plan_act(&r->b->kernels, mem, (size_t)v->width, (size_t)rows, a->wide);
 }
 
 /* ---- row operations ---- */
