@@ -6,6 +6,12 @@
 #include "base/pool.h"
 #include "kernel/kernel.h"
 
+/* What lies in a backend's memory begins on a cache line. */
+static inline size_t cpu_round(size_t n)
+{
+    return (n + 63) & ~(size_t)63;
+}
+
 struct backend {
     struct pool *pool;
     struct kernels kernels;

@@ -112,7 +112,7 @@ static void few_sizes(const struct plan *p, struct few *few, const struct kernel
     size_t rows = (size_t)few->rows;
     for (int i = 0; i < p->graph->n_value; i++) {
         struct few_slot *s = &few->value[i];
-        s->shared.bytes = s->own.bytes = (rows * (size_t)p->graph->value[i].width * sizeof(float) + 63) & ~(size_t)63;
+        s->shared.bytes = s->own.bytes = cpu_round(rows * (size_t)p->graph->value[i].width * sizeof(float));
     }
     for (int i = 0; i < p->n_act; i++) {
         size_t width = (size_t)p->graph->value[p->act[i].value].width;

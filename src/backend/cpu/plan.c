@@ -113,14 +113,9 @@ static void compile_node(struct compiler *c, const struct graph_node *n)
 
 /* ---- lifetimes ---- */
 
-static size_t plan_round(size_t n)
-{
-    return (n + 63) & ~(size_t)63;
-}
-
 struct act_view plan_act(const struct kernels *k, uint8_t *mem, size_t width, size_t rows, bool wide)
 {
-    size_t bytes = plan_round(k->act_bytes(width, rows, wide));
+    size_t bytes = cpu_round(k->act_bytes(width, rows, wide));
     if (wide)
         return (struct act_view){.rows = mem};
     return (struct act_view){mem, mem + bytes, mem + 2 * bytes};
@@ -128,8 +123,8 @@ struct act_view plan_act(const struct kernels *k, uint8_t *mem, size_t width, si
 
 size_t plan_act_bytes(const struct kernels *k, size_t width, size_t rows, bool wide)
 {
-    size_t bytes = plan_round(k->act_bytes(width, rows, wide));
-    return wide ? bytes : 2 * bytes + plan_round((rows + KERNEL_TOK - 1) / KERNEL_TOK);
+    size_t bytes = cpu_round(k->act_bytes(width, rows, wide));
+    return wide ? bytes : 2 * bytes + cpu_round((rows + KERNEL_TOK - 1) / KERNEL_TOK);
 }
 
 static struct slot *plan_root(struct plan *p, int value)
@@ -164,7 +159,7 @@ static void plan_lifetimes(struct compiler *c)
         const struct graph_value *v = &p->graph->value[i];
         size_t rows = (size_t)(v->wanted_rows ? p->max_wanted : p->max_tok);
         p->value[i] =
-            (struct slot){.bytes = plan_round(rows * (size_t)v->width * sizeof(float)), .first = -1, .alias = -1};
+            (struct slot){.bytes = cpu_round(rows * (size_t)v->width * sizeof(float)), .first = -1, .alias = -1};
     }
     for (int i = 0; i < p->graph->n_node; i++)
         plan_alias(c, i);
@@ -322,7 +317,7 @@ int plan_compile(struct plan *p, const struct kernels *k, int n_threads, struct 
         size_t at = (plan_place_all(&c) + 4095) & ~(size_t)4095;
         p->rope_off = at;
         at += (size_t)g->n_rope * (size_t)p->max_tok * 2 * (size_t)p->rope_half * sizeof(float);
-        p->work_off = (at + 63) & ~(size_t)63;
+        p->work_off = cpu_round(at);
         p->items_off = p->work_off + (size_t)p->n_step * sizeof(struct pool_work);
         at = p->items_off + (size_t)p->max_tok * sizeof(struct attn_item);
         p->scratch_off = (at + 4095) & ~(size_t)4095;

@@ -78,11 +78,6 @@ static struct cut run_cut(const struct run *r, const struct step *s, size_t n_to
     return c;
 }
 
-static size_t run_round(size_t n)
-{
-    return (n + 63) & ~(size_t)63;
-}
-
 static bool run_any(const uint8_t *outliers, size_t t0, size_t t1)
 {
     for (size_t t = t0; t < t1; t += KERNEL_TOK)
@@ -103,7 +98,7 @@ static void run_refine(const struct run *r, const struct act_view *v, const stru
     f.n_rows = f.ldy = a->n_rows - row < f.g1 * KERNEL_MR ? a->n_rows - row : f.g1 * KERNEL_MR;
     f.bias = NULL;
     f.y =
-        (float *)(void *)((uint8_t *)a->scratch + run_round(r->b->kernels.linear_scratch(a->k, (size_t)r->p->max_tok)));
+        (float *)(void *)((uint8_t *)a->scratch + cpu_round(r->b->kernels.linear_scratch(a->k, (size_t)r->p->max_tok)));
     for (size_t t = a->t0; t < a->t1; t += KERNEL_TOK) {
         unsigned mask = v->outliers[t / KERNEL_TOK];
         if (!mask)
@@ -126,7 +121,7 @@ size_t run_scratch_bytes(const struct kernels *k, size_t width, size_t max_tok, 
     size_t most = k->linear_scratch(width, max_tok);
     if (wide)
         return most;
-    most = run_round(most) + KERNEL_TOK * k->linear_groups * KERNEL_MR * sizeof(float);
+    most = cpu_round(most) + KERNEL_TOK * k->linear_groups * KERNEL_MR * sizeof(float);
     return most > width * sizeof(float) ? most : width * sizeof(float); /* rows_refine's */
 }
 

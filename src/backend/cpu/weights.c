@@ -3,11 +3,6 @@
 #include "backend/cpu/cpu.h"
 #include "base/mem.h"
 
-static size_t weights_round(size_t n)
-{
-    return (n + 63) & ~(size_t)63;
-}
-
 size_t weights_row_bytes(const struct graph_weight *w)
 {
     const struct dtype_info *d = dtype_info(w->dtype);
@@ -19,8 +14,8 @@ size_t weights_packed_bytes(const struct kernels *k, const struct graph_weight *
     if (w->use == WEIGHT_LINEAR)
         return (size_t)((w->rows + KERNEL_MR - 1) / KERNEL_MR) * k->linear[w->dtype].group_bytes((size_t)w->k);
     if (w->use == WEIGHT_EMBED)
-        return weights_round((size_t)w->bytes);
-    return weights_round((size_t)(w->rows * w->k) * sizeof(float));
+        return cpu_round((size_t)w->bytes);
+    return cpu_round((size_t)(w->rows * w->k) * sizeof(float));
 }
 
 size_t backend_weights_bytes(const struct backend *b, const struct graph *g)
