@@ -250,7 +250,7 @@ static int read_folder(struct kvdisk *d, struct err *e)
     closedir(dir);
     if (n)
         qsort(id, n, sizeof *id, by_id); /* older ones count as used longer ago */
-    d->next_id = n ? id[n - 1] + 1 : 0; /* beyond those that cannot be opened, too */
+    d->next_id = n ? id[n - 1] + 1 : 0;  /* beyond those that cannot be opened, too */
     for (size_t i = 0; i < n; i++) {
         char path[4200];
         struct stat st;
