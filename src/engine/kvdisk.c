@@ -49,8 +49,8 @@ struct kvdisk {
     pthread_t thread[THREADS];
     pthread_mutex_t lock;
     pthread_cond_t wake, idle; /* something to do; a piece is done */
-    bool stop, failing;
-    double pause; /* nothing is written before */
+    bool stop, failing, small; /* .. told that the limit is too small for a model's blocks */
+    double pause;              /* nothing is written before */
     struct kvdisk_index index;
     struct kvdisk_slab *slabs;
     struct kvdisk_segment *segments, *current;
@@ -185,8 +185,15 @@ static struct kvdisk_segment *segment_for(struct kvdisk *d, uint64_t bytes, int 
 {
     char path[4200];
     *why = 0;
-    if (bytes > d->limit / 2)
+    if (bytes > d->limit / 2) {
+        if (!d->small)
+            log_line(LOG_WARNING,
+                     "kv disk: its limit of %" PRIu64 " bytes holds no two blocks of %" PRIu64
+                     "; give it more with --kv-disk",
+                     d->limit, bytes);
+        d->small = true;
         return NULL;
+    }
     make_room(d, bytes);
     if (d->current && d->current->size + bytes > d->limit / PARTS && d->current->size)
         d->current = NULL;
@@ -239,8 +246,8 @@ static int read_folder(struct kvdisk *d, struct err *e)
     for (struct dirent *f; (f = readdir(dir));) {
         unsigned long long v;
         int end = 0;
-        if (sscanf(f->d_name, "%16llx.kv%n", &v, &end) != 1 || end != 19 || f->d_name[end])
-            continue;
+        if (sscanf(f->d_name, "%16llx.kv%n", &v, &end) != 1 || end != 19 || f->d_name[end] || v >> 63)
+            continue; /* none of ours; beyond the last number there is no next one */
         uint64_t *grown = mem_grow(id, &cap, n + 1, sizeof *id);
         if (!grown)
             break;

@@ -280,6 +280,27 @@ static void killed(void)
     }
 }
 
+/* Names that are taken, or beyond which there is no next one, do not keep anything from being written. */
+static void odd_names(void)
+{
+    char odd[2][100];
+    segments(remove_file);
+    snprintf(odd[0], sizeof odd[0], "%s/0000000000000000.kv", folder);
+    snprintf(odd[1], sizeof odd[1], "%s/ffffffffffffffff.kv", folder);
+    CHECK_INT(mkdir(odd[0], 0700), 0);
+    int fd = open(odd[1], O_CREAT | O_WRONLY, 0600);
+    if (fd < 0 || !open_rig(&cold, LLAMA, false, (size_t)1 << 30))
+        return;
+    close(fd);
+    int32_t *p = prompt_of(&cold, LEN, 150, LEN, 0);
+    CHECK_INT(fresh_run(LLAMA, p, LEN), 0);
+    CHECK_INT(fresh_run(LLAMA, p, LEN), LEN - 1);
+    free(p);
+    rig_close(&cold);
+    rmdir(odd[0]);
+    unlink(odd[1]);
+}
+
 static void stays_small(void)
 {
     segments(remove_file);
@@ -370,6 +391,7 @@ int main(int argc, char **argv)
         RUN(crowd);
         RUN(killed);
         RUN(full_disk);
+        RUN(odd_names);
         RUN(stays_small);
     }
     segments(remove_file);
