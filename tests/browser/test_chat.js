@@ -15,15 +15,16 @@ module.exports = async (browser, url) => {
     const { page, close } = await visit(browser, url, { before: briefly(400) }); // long enough to be seen growing on a busy machine
     await page.evaluate(() => {
       window.lengths = new Set();
-      new MutationObserver(() => window.lengths.add(document.querySelector('.msg.answer .prose')?.textContent.length ?? 0))
-        .observe(document.getElementById('thread'), { childList: true, subtree: true, characterData: true });
+      new MutationObserver(() => {
+        window.lengths.add(document.querySelector('.msg.answer .prose')?.textContent.length ?? 0);
+        window.busy ||= document.querySelector('.msg.answer.live')?.getAttribute('aria-busy');
+      }).observe(document.getElementById('thread'), { childList: true, subtree: true, characterData: true, attributes: true });
     });
     await send(page, 'Tell me a short story about a stone hearth.');
     equal(await page.locator('.bubble').innerText(), 'Tell me a short story about a stone hearth.', 'the question');
     check((await page.inputValue('#ask')) === '', 'an empty box after sending');
-    await page.waitForSelector('.msg.answer.live');
-    check(await page.locator('.msg.answer').getAttribute('aria-busy') === 'true', 'aria-busy while writing');
     const text = await answered(page);
+    check(await page.evaluate(() => window.busy) === 'true', 'aria-busy while writing');
     check(text.length > 20, `an answer, got ${JSON.stringify(text)}`);
     const steps = await page.evaluate(() => window.lengths.size);
     check(steps > 5, `the text to grow in more than 5 steps, got ${steps}`);
@@ -33,6 +34,23 @@ module.exports = async (browser, url) => {
     check(/Answer finished/.test(spoken), `the end to be spoken, got ${spoken}`);
     check(await page.evaluate(() => document.activeElement.id === 'ask'), 'the focus in the message box');
     await close();
+  });
+
+  await test('chat: a question asked before the page knows the models is answered', async () => {
+    const page = await browser.newPage();
+    let know;
+    const known = new Promise((resolve) => { know = resolve; });
+    await page.route('**/api/status', async (route) => {
+      await known;
+      await route.continue();
+    });
+    await briefly(8)(page);
+    await page.goto(url);
+    await page.waitForSelector('html[data-ready]');
+    await send(page, 'Tell me a story.');
+    know();
+    check((await answered(page)).length > 0, 'an answer');
+    await page.close();
   });
 
   for (const [how, act] of [['the button', (page) => page.click('#stop')], ['Esc', (page) => page.keyboard.press('Escape')]]) {

@@ -113,6 +113,10 @@ export async function generate(conv, question) {
   emit('thread', { conv });
   emit('run', { conv, msg });
   try {
+    if (!msg.model) { // asked before the page knew the models
+      await refreshStatus();
+      msg.model = conv.model = currentModel();
+    }
     if (!msg.model) throw new ApiError('No model is installed yet.', { code: 'no_model' });
     await ensureLoaded(conv, msg, stop.signal);
     await stream(conv, msg, stop.signal);

@@ -46,7 +46,7 @@ function show() {
   const info = modelInfo(name);
   const state = info?.state ?? 'unknown';
   const percent = state === 'loading' && info.progress ? ` ${Math.round(info.progress * 100)} %` : '';
-  $('model-name').textContent = (name || 'No model') + percent;
+  $('model-name').textContent = (name || (app.status || app.reach === 'down' ? 'No model' : '…')) + percent;
   $('model-dot').className = `dot ${state}`;
   $('model-btn').title = info ? `${name}, ${STATES[state] ?? state}` : name;
 }

@@ -209,7 +209,7 @@ int main(int argc, char **argv)
         RUN(choices);
         RUN(models_apart);
         RUN(cancelled_leave_no_ruin);
+        RUN(short_memory);
     }
-    RUN(short_memory);
     return check_done();
 }
