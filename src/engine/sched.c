@@ -24,33 +24,78 @@ static size_t kv_missing(const struct sched_seq *s)
     return s->kv_admit > s->kv_held ? s->kv_admit - s->kv_held : 0;
 }
 
-int sched_admit(struct sched_seq *s, size_t n, size_t kv_free, int max_admitted, int must)
+bool sched_fits(const struct sched_seq *s, size_t n, int i, size_t kv_free)
 {
-    size_t promised = 0;
-    int admitted = 0, fresh = 0;
+    size_t promised = kv_missing(&s[i]);
+    for (size_t j = 0; j < n; j++)
+        promised += s[j].admitted ? kv_missing(&s[j]) : 0;
+    return promised <= kv_free;
+}
+
+static int seats_of(const struct sched_seq *s, size_t n, uint64_t key)
+{
+    int seats = 0;
+    for (size_t i = 0; i < n; i++)
+        seats += s[i].admitted && s[i].key == key;
+    return seats;
+}
+
+static int fairest(const struct sched_seq *s, size_t n)
+{
+    int best = -1;
+    for (size_t i = 0; i < n; i++)
+        if (!s[i].admitted && !s[i].held && (best < 0 || sched_fairer(&s[i], &s[best])))
+            best = (int)i;
+    return best;
+}
+
+/* Of the most urgent that wait the one whose key has fewest places. */
+static int neediest(const struct sched_seq *s, size_t n, int *fewest)
+{
+    int best = -1;
     for (size_t i = 0; i < n; i++) {
-        if ((int)i == must && !s[i].admitted) {
-            s[i].admitted = true;
-            fresh++;
-        }
-        if (s[i].admitted) {
-            admitted++;
-            promised += kv_missing(&s[i]);
+        if (s[i].admitted || s[i].held || (best >= 0 && s[i].priority > s[best].priority))
+            continue;
+        int seats = seats_of(s, n, s[i].key);
+        bool first = best < 0 || s[i].priority < s[best].priority || seats < *fewest;
+        if (first || (seats == *fewest && sched_fairer(&s[i], &s[best]))) {
+            best = (int)i;
+            *fewest = seats;
         }
     }
-    while (admitted < max_admitted) {
-        struct sched_seq *best = NULL;
-        for (size_t i = 0; i < n; i++)
-            if (!s[i].admitted && !s[i].held && (!best || sched_fairer(&s[i], best)))
-                best = &s[i];
-        if (!best || promised + kv_missing(best) > kv_free)
-            break;
-        best->admitted = true;
-        promised += kv_missing(best);
-        admitted++;
-        fresh++;
+    return best;
+}
+
+/* Who gives its place to one of a priority whose key has `fewest`. */
+static int richest(const struct sched_seq *s, size_t n, int priority, int fewest)
+{
+    int best = -1, most = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!s[i].admitted || s[i].priority < priority || (best >= 0 && s[i].priority < s[best].priority))
+            continue;
+        bool later = s[i].priority > priority;
+        int seats = later ? 0 : seats_of(s, n, s[i].key);
+        bool last = best < 0 || s[i].priority > s[best].priority || seats > most;
+        if ((later || seats >= fewest + 2) && (last || (seats == most && sched_before(&s[best], &s[i])))) {
+            best = (int)i;
+            most = seats;
+        }
     }
-    return fresh;
+    return best;
+}
+
+int sched_next(const struct sched_seq *s, size_t n, int places, int *gives)
+{
+    int admitted = 0, fewest = 0;
+    *gives = -1;
+    for (size_t i = 0; i < n; i++)
+        admitted += s[i].admitted;
+    if (admitted < places)
+        return fairest(s, n);
+    int next = neediest(s, n, &fewest);
+    if (next >= 0)
+        *gives = richest(s, n, s[next].priority, fewest);
+    return *gives >= 0 ? next : -1;
 }
 
 /* Decoding sequences: the one that waited longest first, so that more of them than seats still take turns. */

@@ -10,6 +10,7 @@ struct sched_seq {
     uint64_t order;  /* arrival number, unique: smaller is older */
     uint64_t served; /* step in which it last got tokens (or arrived) */
     uint64_t share;  /* service that its key has had, in tokens, on a scale shared by all keys */
+    uint64_t key;    /* whose it is */
     int priority;    /* 0 first */
     int todo;        /* tokens that are not in the cache yet, >= 1 */
     size_t kv_held;  /* bytes of KV it holds */
@@ -39,9 +40,13 @@ bool sched_before(const struct sched_seq *a, const struct sched_seq *b);
 enum { SCHED_SHARE = 512 };
 bool sched_fairer(const struct sched_seq *a, const struct sched_seq *b);
 
-/* Admits waiting sequences, the fairest first, while `kv_free` bytes cover what they and the already admitted still need; stops at the
- * first that does not fit, so that nobody is overtaken for ever. `must`: index that is admitted in any case, or -1. */
-int sched_admit(struct sched_seq *s, size_t n, size_t kv_free, int max_admitted, int must);
+/* Who waits and is let in next, -1: nobody. While fewer than `places` are admitted the fairest. Else *gives has to give up its place: a
+ * more urgent one gets that of the last of the least urgent; of equals one whose key holds fewest places gets that of the last of the
+ * key that holds most, when that holds two more. Without, *gives is -1. */
+int sched_next(const struct sched_seq *s, size_t n, int places, int *gives);
+/* Whether kv_free bytes cover what s[i] and the admitted still need. When the next one does not fit nobody is let in before it, so that
+ * nobody is overtaken for ever. */
+bool sched_fits(const struct sched_seq *s, size_t n, int i, size_t kv_free);
 
 /* One step: every admitted sequence with one token to go (one seat is kept for a prompt), then prompt chunks, shortest
  * remainder first among those whose keys have had as much; each step that a prompt is passed over counts like SCHED_AGE tokens less. Returns the number of picks. */

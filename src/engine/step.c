@@ -118,7 +118,7 @@ static struct sched_seq describe(const struct request *r)
     enum { HEADROOM = 2 * KV_BLOCK }; /* answer tokens that should fit before a sequence starts */
     int left = r->n_prompt + r->max_tokens - r->n_token;
     struct sched_seq s = {
-        .order = r->order, .served = r->served, .priority = r->priority, .todo = r->n_token - r->n_done};
+        .order = r->order, .served = r->served, .key = r->key, .priority = r->priority, .todo = r->n_token - r->n_done};
     s.admitted = r->admitted;
     s.share = sched_key_share(&r->model->keys, r->key);
     s.kv_held = held(r);
@@ -196,39 +196,30 @@ static size_t room_now(struct engine *g)
     return room;
 }
 
-static int next_waiting(const struct engine_model *m)
-{
-    int best = -1;
-    for (size_t i = 0; i < m->n_live; i++)
-        if (!m->sched[i].admitted && !m->sched[i].held && (best < 0 || sched_fairer(&m->sched[i], &m->sched[best])))
-            best = (int)i;
-    return best;
-}
-
 /* One after the other, because what one brings into use the next may share. */
 static void admit(struct engine *g, struct engine_model *m)
 {
     const struct request *first = first_of_all(g);
     bool pressed = ledger_limit(g->ledger) < ledger_ceiling(g->ledger);
-    int admitted = 0;
-    for (size_t i = 0; i < m->n_live; i++) {
+    for (size_t i = 0; i < m->n_live; i++)
         m->sched[i] = describe(m->live[i]);
-        admitted += m->live[i]->admitted;
-    }
-    for (int i; admitted < g->opts.max_batch && (i = next_waiting(m)) >= 0;) {
+    for (int i, gives; (i = sched_next(m->sched, m->n_live, g->opts.max_batch, &gives)) >= 0;) {
         struct request *r = m->live[i];
         bool barred = pressed && !atomic_load(&r->begun) && r->worst_bytes > room_now(g);
         if (barred || recall_waits(r) || share_waits(r)) { /* new work waits until the machine has memory again */
             m->sched[i].held = true;
             continue;
         }
+        if (gives >= 0) {
+            preempt(g, m->live[gives]);
+            m->sched[gives] = describe(m->live[gives]);
+        }
         m->sched[i].kv_held = share_peek(r);
-        if (!sched_admit(m->sched, m->n_live, kv_to_be_had(g), admitted + 1, r == first ? i : -1))
+        if (r != first && !sched_fits(m->sched, m->n_live, i, kv_to_be_had(g)))
             break;
         set_admitted(g, r, true);
         share_find(r);
         m->sched[i] = describe(r);
-        admitted++;
     }
 }
 

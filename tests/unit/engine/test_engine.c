@@ -300,6 +300,60 @@ static void queue_is_bounded_by_tokens(void)
     rig_close(&rig);
 }
 
+/* All places are taken by work that is not urgent, or by another key's: who comes does not wait for its end, and it goes on to the same
+ * tokens. */
+static void places_change_hands(void)
+{
+    enum { LONG = 1500, SHORT = 5 };
+    struct rig rig;
+    struct engine_opts o = basic;
+    o.max_batch = 2;
+    if (rig_open(&rig, path_a, o, (size_t)1 << 30) < 0) {
+        CHECK(0);
+        return;
+    }
+    struct request_args a = args_of(&rig, NULL, 0, LONG);
+    a.sample.ignore_eos = true;
+    struct record *want = record_new(&rig), *got[2];
+    struct request *r = go(&rig, a, 1, 10), *hog[2];
+    drain_request(r, want);
+    request_free(r);
+    for (int round = 0; round < 2; round++) {
+        struct event ev;
+        struct engine_stats s;
+        a.max_tokens = LONG;
+        a.priority = round ? 0 : 2;
+        a.key = 7;
+        for (int i = 0; i < 2; i++) {
+            hog[i] = go(&rig, a, (uint64_t)i, 10);
+            CHECK_INT(request_next(hog[i], &ev, -1), 1);
+            CHECK_INT(ev.type, EVENT_TOKEN);
+        }
+        a.max_tokens = SHORT;
+        a.priority = 0;
+        a.key = round ? 8 : 7;
+        struct record *rec = record_new(&rig);
+        r = go(&rig, a, 5, 10);
+        drain_request(r, rec);
+        CHECK_INT(rec->n_tok, SHORT);
+        engine_stats(rig.engine, &s);
+        CHECK_INT(s.preempted_total, round + 1);
+        CHECK_INT(s.n_waiting + s.n_running, 2); /* both are still at it */
+        request_free(r);
+        record_free(rec);
+        for (int i = 0; i < 2; i++) {
+            drain_request(hog[i], got[i] = record_new(&rig));
+            request_free(hog[i]);
+            CHECK_INT(got[i]->n_tok, LONG - 1);
+        }
+        CHECK(memcmp(got[1]->token, want->token + 1, (LONG - 1) * sizeof *want->token) == 0);
+        record_free(got[0]);
+        record_free(got[1]);
+    }
+    record_free(want);
+    rig_close(&rig);
+}
+
 /* Running or waiting: at its deadline a request ends, and says where it was. */
 static void deadline_ends_a_request(void)
 {
@@ -658,6 +712,7 @@ int main(int argc, char **argv)
     RUN(cancelled_in_every_phase);
     RUN(queue_is_bounded);
     RUN(queue_is_bounded_by_tokens);
+    RUN(places_change_hands);
     RUN(deadline_ends_a_request);
     RUN(short_of_memory);
     RUN(loads_are_all_or_nothing);

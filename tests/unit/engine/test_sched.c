@@ -1,5 +1,5 @@
 /* The scheduler's policy on made-up loads: who is admitted, who shares a step, and that nobody waits for ever. */
-#include "engine/sched.h"
+#include "admit.h"
 #include "base/rng.h"
 #include "unit/check.h"
 #include <math.h>
@@ -56,19 +56,51 @@ static void admission_in_order(void)
     s[0].kv_admit = 4;
     s[1].kv_admit = 10;
     s[2].kv_admit = 1;
-    CHECK_INT(sched_admit(s, 3, 8, 16, -1), 1); /* the second does not fit, the third may not pass it */
+    CHECK_INT(admit(s, 3, 8, 16, -1), 1); /* the second does not fit, the third may not pass it */
     CHECK(s[0].admitted && !s[1].admitted && !s[2].admitted);
-    CHECK_INT(sched_admit(s, 3, 13, 16, -1), 0); /* what the first still needs is not free */
+    CHECK_INT(admit(s, 3, 13, 16, -1), 0); /* what the first still needs is not free */
     s[0].kv_held = 4;
-    CHECK_INT(sched_admit(s, 3, 13, 16, -1), 2);
+    CHECK_INT(admit(s, 3, 13, 16, -1), 2);
 }
 
 static void oldest_is_admitted_without_memory(void)
 {
     struct sched_seq s[2] = {seq(7, 100, false), seq(3, 100, false)};
     s[0].kv_admit = s[1].kv_admit = 5;
-    CHECK_INT(sched_admit(s, 2, 0, 16, 1), 1);
+    CHECK_INT(admit(s, 2, 0, 16, 1), 1);
     CHECK(s[1].admitted && !s[0].admitted);
+}
+
+/* All places are taken. */
+static void places_change_hands(void)
+{
+    struct sched_seq s[8];
+    int gives;
+    for (int i = 0; i < 8; i++) { /* four of key 1 run, two wait; then one of key 2, and an urgent one of key 1 */
+        s[i] = seq((uint64_t)i, 1, i < 4);
+        s[i].key = i == 6 ? 2 : 1;
+        s[i].priority = i < 7;
+        s[i].share = i == 6 ? 0 : 100 * SCHED_SHARE;
+    }
+    CHECK_INT(sched_next(s, 6, 4, &gives), -1);
+    CHECK_INT(sched_next(s, 8, 4, &gives), 7);
+    CHECK_INT(gives, 3);
+    s[3].admitted = false;
+    s[7].admitted = true;
+    for (int round = 0; round < 2; round++) { /* whether its key has had more or less */
+        s[6].share = round ? 200 * SCHED_SHARE : 0;
+        CHECK_INT(sched_next(s, 8, 4, &gives), 6);
+        CHECK_INT(gives, 2); /* never an urgent one's */
+    }
+    s[2].admitted = false;
+    s[6].admitted = true;
+    CHECK_INT(sched_next(s, 8, 4, &gives), -1); /* nobody takes turns for nothing */
+    s[7].priority = 1;
+    s[5].key = 2;
+    CHECK_INT(sched_next(s, 8, 4, &gives), 5); /* three against one */
+    CHECK_INT(gives, 7);
+    CHECK_INT(sched_next(s, 8, 5, &gives), 2); /* a place is free: by what the keys have had */
+    CHECK_INT(gives, -1);
 }
 
 static void priority_before_age(void)
@@ -78,7 +110,7 @@ static void priority_before_age(void)
     CHECK(sched_before(&a, &b) && !sched_before(&b, &a));
     struct sched_seq s[2] = {b, a};
     s[0].admitted = s[1].admitted = false;
-    CHECK_INT(sched_admit(s, 2, 0, 1, -1), 1);
+    CHECK_INT(admit(s, 2, 0, 1, -1), 1);
     CHECK(s[1].admitted);
 }
 
@@ -216,7 +248,7 @@ static void nobody_starves(void)
             left[n] = 1 + (int)(r % 40);
             born[n++] = step;
         }
-        sched_admit(s, n, 1000, 32, -1);
+        admit(s, n, 1000, 32, -1);
         struct sched_limits l = {.max_seq = 8, .max_tok = 128, .chunk = 128, .step = step};
         size_t k = sched_build(s, n, &l, p);
         int tok = 0;
@@ -254,6 +286,7 @@ int main(void)
     RUN(shortest_prompt_first_until_age);
     RUN(admission_in_order);
     RUN(oldest_is_admitted_without_memory);
+    RUN(places_change_hands);
     RUN(priority_before_age);
     RUN(least_time_goes_next);
     RUN(alone_is_no_debt);

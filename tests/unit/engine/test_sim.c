@@ -3,6 +3,7 @@
  * the policy is engine/sched's own. What must hold: everybody is served and nobody waits too long; a turn, and a step of a model
  * that also decodes, stays within its time; models that always have work share the machine fairly; a long prompt of one model does not
  * hold up another's tokens; a greedy key's crowd does not hold up another's few. */
+#include "admit.h"
 #include "base/rng.h"
 #include "engine/sched.h"
 #include "unit/check.h"
@@ -54,8 +55,8 @@ static void arrive(struct sim *s, uint64_t key, int model)
     *l = (struct life){.key = key, .model = model, .born = s->now, .prompt = 8 + (int)(u * u * u * 3000)};
     l->answer = 1 + (int)(v * 60);
     l->leaves = chance(s, 3) < 0.1;
-    l->s =
-        (struct sched_seq){.order = s->order++, .served = s->step, .todo = l->prompt, .priority = chance(s, 4) < 0.1};
+    l->s = (struct sched_seq){
+        .order = s->order++, .served = s->step, .key = key, .todo = l->prompt, .priority = chance(s, 4) < 0.1};
     l->s.kv_admit = (size_t)(l->prompt + 64);
     sched_key_enter(&s->keys[model], key);
     s->begun++;
@@ -107,7 +108,7 @@ static void serve(struct sim *s, struct life *l, int n_tok)
         s->longest_wait[l->key] = wait > s->longest_wait[l->key] ? wait : s->longest_wait[l->key];
         s->sum_wait[l->key] += wait;
         s->n_wait[l->key]++;
-    } else if (l->decodes && s->now - l->told > s->longest_gap[l->model]) {
+    } else if (l->decodes && l->s.priority == 0 && s->now - l->told > s->longest_gap[l->model]) {
         s->longest_gap[l->model] = s->now - l->told;
     }
     l->decodes = true;
@@ -124,7 +125,7 @@ static void begin(struct sim *s, int model)
             of[n] = i;
             seq[n++] = s->life[i].s;
         }
-    sched_admit(seq, n, cache_free(s), SEATS, -1);
+    admit(seq, n, cache_free(s), SEATS, -1);
     struct sched_limits l = {.max_seq = SEATS, .max_tok = CHUNK, .step = ++s->step};
     bool both = decoding(s, model);
     struct sched_cost c = {cost[model].tok_s, cost[model].step_s, 0};
@@ -138,8 +139,10 @@ static void begin(struct sim *s, int model)
         t->order[i] = seq[p[i].seq].order;
         tok += t->n_tok[i] = p[i].n_tok;
     }
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) { /* what one that gave up its place has is in the cache, and is found again */
         s->life[of[i]].s.admitted = seq[i].admitted;
+        s->life[of[i]].s.kv_held = seq[i].kv_held;
+    }
     t->took = t->left = t->n ? cost[model].step_s + tok * cost[model].tok_s : 1e-4; /* nobody fits: look again */
     if (both && t->took > s->longest_step)
         s->longest_step = t->took;
