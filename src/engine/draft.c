@@ -1,6 +1,7 @@
 /* draft: see draft.h. The small model's own step arrays and plan serve its steps here, unless a step of its own rests in them. */
 #include "engine/draft.h"
 #include "base/clock.h"
+#include "engine/budget.h"
 #include "engine/state.h"
 #include <string.h>
 
@@ -92,7 +93,7 @@ static bool run(struct request *r, int n, bool logits)
         return false;
     if (n == 1)
         d->draft_s = d->draft_s > 0 ? d->draft_s + 0.2 * (took - d->draft_s) : took;
-    step_learn(d, n, false, took);
+    budget_took(d, &(struct sched_did){.n_prompt = n, .depth = n * (r->draft_done + n / 2.0), .seconds = took});
     r->draft_done += n;
     return true;
 }
@@ -101,7 +102,10 @@ int draft_guess(struct request *r, int max)
 {
     struct engine_model *d = r->model->draft;
     int todo = r->n_token - r->draft_done;
-    int chunk = sched_chunk(d->engine->opts.prefill_chunk, &d->cost, d->engine->opts.turn_s, 0); /* it never rests */
+    struct sched_seq s = {.todo = todo, .depth = r->draft_done, .admitted = true};
+    struct sched_aim aim = {.chunk = d->engine->opts.prefill_chunk,
+                            .slice_s = d->engine->opts.turn_s}; /* it never rests */
+    int chunk = todo > 1 ? sched_chunk(&s, 1, &d->cost, &aim) : 1;
     if (d->resting)
         return 0;
     if (todo > chunk) {

@@ -193,47 +193,100 @@ static void mean_add(double *mean, double x)
     *mean = *mean > 0 ? 0.7 * *mean + 0.3 * x : x;
 }
 
-/* A step of both says only what both cost together: what it took longer than planned is laid on both alike. The plan's own errors are
- * learnt slowly, and one step that the machine stretched counts no more than half as long again. */
-static void mixed_add(struct sched_cost *c, int n_prompt, double seconds)
+/* A step says only what all of it cost together: what it took other than planned is laid on the parts, most on the largest, which so
+ * learn apart when their shares change. One step that the machine stretched counts no more than half as long again; the second one
+ * in a row was no accident. */
+static void correct(struct sched_cost *c, const struct sched_did *d)
 {
-    double plan = c->base + n_prompt * c->tok, off = fmax(fmin(seconds / plan - 1, 0.5), -0.5);
-    c->error += 0.05 * (fabs(off) - c->error);
-    c->base *= 1 + 0.3 * off;
-    c->tok *= 1 + 0.3 * off;
+    const double GAIN = 0.3, AGAIN = 0.8, MOST = d->beside ? 0.5 : 1, LEAST = -0.9, CLEAR = 0.1;
+    double base = d->beside ? c->base : 0, tok = d->n_prompt * c->tok, deep = d->depth * c->deep;
+    double plan = base + tok + deep, off = fmax(fmin(d->seconds / plan - 1, MOST), LEAST);
+    double move = (off > CLEAR && c->late ? AGAIN : GAIN) * off * plan / (base * base + tok * tok + deep * deep);
+    c->late = d->beside && off > CLEAR;
+    c->base *= 1 + move * base;
+    c->tok *= 1 + move * tok;
+    c->deep *= 1 + move * deep;
 }
 
-void sched_cost_add(struct sched_cost *c, int n_prompt, bool decodes, double seconds)
+static void leave_room(struct sched_cost *c, const struct sched_did *d)
 {
-    if (!decodes && n_prompt >= 2 * SCHED_TILE) /* fewer say little about more */
-        mean_add(&c->tok, seconds / n_prompt);
-    if (decodes && !n_prompt)
-        mean_add(&c->base, seconds);
-    if (!decodes || !n_prompt || c->tok <= 0)
+    static const double MORE = 0.03, MOST = 0.25;
+    double plan = c->base + d->n_prompt * c->tok + d->depth * c->deep;
+    if (d->limit <= 0 || plan > d->limit) /* as short as it can be, and still too long */
         return;
-    if (c->base > 0 || seconds < n_prompt * c->tok)
-        mixed_add(c, n_prompt, seconds);
-    else
-        c->base = seconds - n_prompt * c->tok;
+    c->room = d->seconds > d->limit ? fmin(c->room + MORE, MOST) : fmax(c->room - MORE / SCHED_LATE, 0);
 }
 
-int sched_chunk(int chunk, const struct sched_cost *c, double slice_s, int beside)
+/* A sequence more or less that decodes is a token more or less, until a step has shown it. */
+static double base_of(const struct sched_cost *c, int beside)
+{
+    return beside ? fmax(c->base + (beside - c->beside) * c->tok, c->base / 2) : 0;
+}
+
+void sched_cost_add(struct sched_cost *c, const struct sched_did *d)
+{
+    if (c->base > 0 && d->beside)
+        c->base = base_of(c, d->beside);
+    if (d->beside)
+        c->beside = d->beside;
+    if (d->beside && !d->n_prompt)
+        mean_add(&c->base, d->seconds);
+    bool prompts = d->n_prompt >= (d->beside ? 1 : 2 * SCHED_TILE); /* fewer say little about more */
+    if (!prompts || (d->beside && c->tok <= 0))
+        return;
+    double known = d->n_prompt * c->tok + d->depth * c->deep;
+    if (c->tok <= 0) {
+        c->tok = d->seconds / (d->n_prompt + d->depth * c->share);
+        c->deep = c->tok * c->share;
+    } else if (!d->beside || c->base > 0 || d->seconds < known) {
+        if (d->beside)
+            leave_room(c, d);
+        correct(c, d);
+    } else {
+        c->base = d->seconds - known;
+    }
+}
+
+/* Seconds for prompts of the step; *least: of those, what they get beside other models in any case. */
+static double prompts_s(const struct sched_cost *c, const struct sched_aim *a, double *least)
+{
+    static const double AIM = 0.95, KEPT = 2.0 / 3; /* of the speed at which prompts are read */
+    double aim = a->slice_s * (a->beside ? AIM * (1 - c->room) : 1), base = base_of(c, a->beside);
+    double whole = fmax(aim - base, base / 4);
+    *least = KEPT * whole * base / (base + (1 - KEPT) * whole);
+    return a->beside && a->at_work > 1 ? fmin(fmax(aim / a->at_work - base, *least), whole) : whole;
+}
+
+/* Tokens of prompts that take so long, those of the prompts that are picked first; `most` where all prompts end before. */
+static double tokens_in(struct sched_seq *s, size_t n, uint64_t step, double seconds, double tok, double deep, int most)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        s[i].picked = false;
+    for (int i; sum < most && (i = next_of(s, n, true, step)) >= 0;) {
+        double each = tok + deep * s[i].depth, fit = seconds / each;
+        if (fit < s[i].todo)
+            return sum + fit;
+        s[i].picked = true;
+        sum += s[i].todo;
+        seconds -= s[i].todo * each;
+    }
+    return most;
+}
+
+int sched_chunk(struct sched_seq *s, size_t n, const struct sched_cost *c, const struct sched_aim *a)
 {
     enum { CHEAPER = 4 }; /* a prompt's token than one that comes alone, until it is measured */
-    static const double ERRORS = 2.5,
-                        ERRORS_MOST = 0.15; /* about one step in a hundred is later than so many mean errors */
-    if (beside)
-        slice_s /= 1 + fmin(ERRORS * c->error, ERRORS_MOST);
-    double base = beside ? c->base : 0, tok = c->tok > 0 ? c->tok : c->base / CHEAPER;
-    double fit = tok > 0 ? fmax(slice_s - base, base / 4) / tok : SCHED_FIRST;
-    if (fit >= chunk)
-        return chunk;
-    int tile = beside               ? SCHED_FEW
-               : fit < SCHED_STRIPE ? SCHED_TILE
-                                    : SCHED_STRIPE,
-        t = ((int)fit + beside) / tile * tile - beside;
-    t = t > 0 ? t : tile - beside % tile;
-    return t < chunk ? t : chunk;
+    double least, seconds = prompts_s(c, a, &least), tok = c->tok > 0 ? c->tok : c->base / CHEAPER;
+    double deep = c->tok > 0 ? c->deep : tok * c->share;
+    double fit = tok > 0 ? tokens_in(s, n, a->step, seconds, tok, deep, a->chunk) : SCHED_FIRST;
+    if (fit >= a->chunk)
+        return a->chunk;
+    int tile = a->beside ? SCHED_FEW : fit < SCHED_STRIPE ? SCHED_TILE : SCHED_STRIPE;
+    int up = a->beside && a->at_work > 1 ? tile - 1 : 0; /* others have turns meanwhile, and small steps read slowly */
+    int t = ((int)fit + a->beside + up) / tile * tile - a->beside;
+    t = t > 0 ? t : tile - a->beside % tile;
+    return t < a->chunk ? t : a->chunk;
 }
 
 int sched_least(const struct sched_seq *s, size_t n, int slice, int alone)

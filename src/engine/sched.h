@@ -13,6 +13,7 @@ struct sched_seq {
     uint64_t key;    /* whose it is */
     int priority;    /* 0 first */
     int todo;        /* tokens that are not in the cache yet, >= 1 */
+    int depth;       /* positions before them */
     size_t kv_held;  /* bytes of KV it holds */
     size_t kv_admit; /* bytes it should be able to get before it starts */
     bool admitted;
@@ -68,19 +69,41 @@ void sched_forgive(struct sched_model *m, size_t n, double most);
  * credit, and what it had while it was alone is no debt. */
 double sched_join(double vtime, double now);
 
-/* What steps of a model cost, measured: seconds, running means; 0 unknown. */
+/* What steps of a model cost, measured: seconds; 0 unknown. A prompt's token attends to all before it, so that deep in a long prompt it
+ * costs twice what it does at the beginning of a short one, and a step may go from one to the other. */
 struct sched_cost {
-    double tok;   /* a prompt token in a step of prompts, with its share of what the step costs anyway */
-    double base;  /* a step of those that decode: what a step costs beyond its prompt tokens */
-    double error; /* of plans for steps of both: mean of |measured / planned - 1| */
+    double tok;   /* a prompt's token with nothing before it */
+    double deep;  /* what each position before it adds */
+    double base;  /* what a step costs beyond its prompts' tokens, with `beside` sequences that decode in it */
+    double share; /* given: what `deep` is of `tok` until steps have shown it; 0: depth costs nothing */
+    double room;  /* share of the slice that plans leave free: so much that one step in SCHED_LATE is late */
+    int beside;
+    bool late; /* the last step of both took clearly longer than planned */
 };
-void sched_cost_add(struct sched_cost *c, int n_prompt, bool decodes, double seconds);
+struct sched_did {
+    int n_prompt;   /* tokens of prompts */
+    double depth;   /* sum over them of the positions before each */
+    int beside;     /* sequences that decode in it */
+    double seconds; /* all that it took */
+    double limit;   /* what it was to take at most; 0: nothing was promised */
+};
+enum { SCHED_LATE = 130 };
+void sched_cost_add(struct sched_cost *c, const struct sched_did *d);
 
-/* Tokens of prompt for one step beside `beside` sequences that decode: as many as fit into `slice_s` with room for the plan's usual error,
- * or into a fifth of a step where those that decode take longer by themselves; at least one, at most `chunk`, whole stripes of the
- * kernels or, fewer, whole tiles of SCHED_TILE (with the decoding ones, of SCHED_FEW); SCHED_FIRST where nothing is measured yet. */
+struct sched_aim {
+    int chunk;      /* tokens of prompts at most */
+    double slice_s; /* what the step is to take at most */
+    int beside;     /* sequences that decode in it */
+    int at_work;    /* models that share the machine, this one among them */
+    uint64_t step;
+};
+/* Tokens of prompts for one step, of those that would be picked first: as many as fit into the slice with the room that plans leave, or
+ * into a fifth of a step where those that decode take longer by themselves; at least one, at most `chunk`, whole stripes of the kernels
+ * or, fewer, whole tiles of SCHED_TILE (with the decoding ones, of SCHED_FEW); SCHED_FIRST where nothing is measured yet.
+ * Beside other models at work the slice is the time from one step's end to the next one's, of which this model has its part; but
+ * prompts are read at no less than two thirds of the speed that the whole slice would give. */
 enum { SCHED_STRIPE = 64, SCHED_TILE = 8, SCHED_FEW = 4, SCHED_FIRST = 64 };
-int sched_chunk(int chunk, const struct sched_cost *c, double slice_s, int beside);
+int sched_chunk(struct sched_seq *s, size_t n, const struct sched_cost *c, const struct sched_aim *a);
 /* The same where nobody decodes: `alone`, but where several prompts are read no more than the shortest still has, if it can end in this
  * step, and at least `slice`: its first token does not wait for others' tokens. */
 int sched_least(const struct sched_seq *s, size_t n, int slice, int alone);

@@ -24,9 +24,11 @@ struct step_arrays {
     struct request **req; /* [max_batch] */
     struct sched_pick *pick;
     int n_req, n_tok, n_row;
-    bool decodes;         /* somebody waits for his next token */
-    uint64_t number;      /* engine.n_step when it was made up */
-    uint64_t deadline_ns; /* of the model's requests the first to come; UINT64_MAX none */
+    int n_decode;          /* sequences that wait for their next token */
+    int n_prompt, n_guess; /* tokens of prompts, guesses: counted when it has run */
+    double depth;          /* sum over the prompts' tokens of the positions before each */
+    uint64_t number;       /* engine.n_step when it was made up */
+    uint64_t deadline_ns;  /* of the model's requests the first to come; UINT64_MAX none */
 };
 
 struct engine_model {
@@ -61,8 +63,12 @@ struct engine_model {
     struct sched_keys keys;
     double draft_s; /* as somebody's draft: seconds for a token, running mean; 0 unknown */
     bool active;
-    bool resting;  /* its step was stopped between two steps of its plan, and goes on there */
-    double step_s; /* machine time that this step has had */
+    bool resting;   /* its step was stopped between two steps of its plan, and goes on there */
+    double step_s;  /* machine time that this step has had */
+    double spent_s; /* the same with making it up and choosing its tokens */
+    double limit_s; /* what it was to take at most; 0: nothing was promised */
+    int at_work;    /* models that shared the machine, itself among them: the most of the last slice */
+    double work_s;  /* clock_s when there were so many */
     struct step_arrays step;
     void *step_mem;
     float *logits; /* [logit_rows][n_vocab], grows with the batch, falls back when idle */
@@ -187,7 +193,6 @@ void engine_end(struct request *r, enum event_type type, enum finish finish, con
 bool step_model(struct engine *g, struct engine_model *m);
 void step_leave(struct request *r); /* r will lose its blocks: a resting step that it is part of is given up */
 bool step_holds(const struct engine *g, const struct request *r); /* r must not end before a resting step has */
-void step_learn(struct engine_model *m, int n_prompt, bool decodes, double run_s); /* n_prompt tokens took m so long */
 size_t step_bytes(const struct engine *g);
 int step_init(struct engine_model *m, struct err *e);
 void step_done(struct engine_model *m);

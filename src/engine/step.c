@@ -2,14 +2,12 @@
  * Decisions are sched.c's; this file carries them out. What a request computes never depends on who shares its step. */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "engine/budget.h"
 #include "engine/state.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* What a step aims to stay below: when a sequence of the same model waits for its next token, when one might come, and when nobody but
- * its prompt was there for a while. Who comes takes such a step away: the quieter it was, the less is lost by that. */
-static const double SLICE_S = 0.1, ALONE_S = 0.5, QUIET_S = 2, QUIET_SHARE = 0.25;
 enum { NEAR_TURNS = 2 }; /* a step that ends within so many turns is waited for */
 
 size_t step_bytes(const struct engine *g)
@@ -117,8 +115,12 @@ static struct sched_seq describe(const struct request *r)
 {
     enum { HEADROOM = 2 * KV_BLOCK }; /* answer tokens that should fit before a sequence starts */
     int left = r->n_prompt + r->max_tokens - r->n_token;
-    struct sched_seq s = {
-        .order = r->order, .served = r->served, .key = r->key, .priority = r->priority, .todo = r->n_token - r->n_done};
+    struct sched_seq s = {.order = r->order,
+                          .served = r->served,
+                          .key = r->key,
+                          .priority = r->priority,
+                          .todo = r->n_token - r->n_done,
+                          .depth = r->n_done};
     s.admitted = r->admitted;
     s.share = sched_key_share(&r->model->keys, r->key);
     s.kv_held = held(r);
@@ -221,22 +223,6 @@ static void admit(struct engine *g, struct engine_model *m)
         share_find(r);
         m->sched[i] = describe(r);
     }
-}
-
-static double alone_s(const struct engine_model *m)
-{
-    double quiet = (clock_s() - m->crowd_s) * QUIET_SHARE;
-    return quiet < ALONE_S ? ALONE_S : quiet < QUIET_S ? quiet : QUIET_S;
-}
-
-/* Prompt tokens of this step: fewer when a sequence of this model waits for its next token. Other models do not wait: it rests for them. */
-static int chunk_now(const struct engine *g, const struct engine_model *m)
-{
-    int beside = 0, most = g->opts.prefill_chunk;
-    for (size_t i = 0; i < m->n_live; i++)
-        beside += m->sched[i].admitted && m->sched[i].todo == 1;
-    int slice = sched_chunk(most, &m->cost, SLICE_S, beside);
-    return beside ? slice : sched_least(m->sched, m->n_live, slice, sched_chunk(most, &m->cost, alone_s(m), 0));
 }
 
 /* Blocks of one class for n more positions of r; fewer positions if that is all that can be had. Returns how many. */
@@ -394,7 +380,7 @@ static void fill(struct engine_model *m)
     struct step_arrays *s = &m->step;
     int t = 0, row = 0;
     s->number = m->engine->n_step;
-    s->decodes = false;
+    s->n_decode = 0;
     for (int i = 0; i < s->n_req; i++) {
         struct request *r = s->req[i];
         int rows = rows_wanted(r, r->step_tok);
@@ -409,7 +395,7 @@ static void fill(struct engine_model *m)
         }
         r->served = s->number;
         r->chosen = false;
-        s->decodes |= r->n_token - r->n_done == 1;
+        s->n_decode += r->n_token - r->n_done == 1;
     }
     s->n_tok = t;
     s->n_row = row;
@@ -505,32 +491,24 @@ static void finish_request(struct request *r)
         r->draft_done = r->n_token - 1; /* the rest was guessed wrong */
 }
 
-void step_learn(struct engine_model *m, int n_prompt, bool decodes, double run_s)
-{
-    sched_cost_add(&m->cost, n_prompt, decodes, run_s);
-    if (m->cost.tok <= 0)
-        return;
-    size_t bytes = m->graph->kv_class[0].block_bytes + m->graph->kv_class[1].block_bytes;
-    for (int c = 0; c < GRAPH_KV_CLASSES; c++)
-        m->kv[c].worth = m->cost.tok * KV_BLOCK / (double)bytes;
-}
-
 static void count_step(struct engine *g, struct engine_model *m)
 {
     struct step_arrays *s = &m->step;
     double run_s = m->step_s;
-    int prompt = 0, guesses = 0;
+    int prompt = 0;
+    s->n_guess = 0;
+    s->depth = 0;
     for (int i = 0; i < s->n_req; i++) {
         int guess = guessed(s->req[i], s->req[i]->step_tok), n = s->req[i]->step_tok - guess;
         sched_key_serve(&m->keys, s->req[i]->key, n);
         s->req[i]->given_up = false;
         prompt += n > 1 ? n : 0;
-        guesses += guess;
+        s->depth += n > 1 ? n * (s->req[i]->n_done + n / 2.0) : 0;
+        s->n_guess += guess;
     }
+    s->n_prompt = prompt;
     if (s->n_req == 1 && !prompt)
         spec_cost_add(&m->spec_cost, s->n_tok, run_s);
-    if (!guesses)
-        step_learn(m, prompt, s->decodes, run_s);
     pthread_mutex_lock(&g->lock);
     g->stats.steps_total++;
     g->stats.step_s_total += run_s;
@@ -544,14 +522,15 @@ static bool begin(struct engine *g, struct engine_model *m)
     admit(g, m);
     if (g->n_active > 1 || m->n_live > 1)
         m->crowd_s = clock_s();
+    g->n_step++;
     struct sched_limits lim = {
-        .max_seq = g->opts.max_batch, .max_tok = g->max_tok, .chunk = chunk_now(g, m), .step = ++g->n_step};
+        .max_seq = g->opts.max_batch, .max_tok = g->max_tok, .chunk = budget_chunk(g, m), .step = g->n_step};
     gather(g, m, sched_build(m->sched, m->n_live, &lim, m->step.pick));
     fit_rows(g, m);
     if (!m->step.n_req)
         return false;
     fill(m);
-    m->step_s = 0;
+    m->step_s = m->spent_s = 0;
     uint64_t now = clock_ns();
     for (int i = 0; i < m->step.n_req; i++)
         if (!m->step.req[i]->start_ns)
@@ -601,8 +580,8 @@ static int run(struct engine *g, struct engine_model *m, struct err *e)
 /* A prompt that takes no longer than the resting step came after that was made up. Those that decode together do not begin anew for it. */
 static bool newcomer(const struct engine_model *m)
 {
-    bool alone = !m->step.decodes || m->step.n_req == 1;
-    double most = fmax(ALONE_S, m->step.n_tok * m->cost.tok);
+    bool alone = !m->step.n_decode || m->step.n_req == 1;
+    double most = fmax(BUDGET_ALONE_S, m->step.n_tok * m->cost.tok);
     for (size_t i = 0; i < m->n_live && alone; i++) {
         struct request *r = m->live[i];
         bool came = !r->admitted && r->served >= m->step.number && r->priority <= m->step.req[0]->priority;
@@ -617,6 +596,7 @@ static bool newcomer(const struct engine_model *m)
 bool step_model(struct engine *g, struct engine_model *m)
 {
     struct err e;
+    double from = clock_s();
     if (m->resting && may_give_up(g, m) && newcomer(m))
         give_up(m);
     if (!m->resting && !begin(g, m))
@@ -624,11 +604,14 @@ bool step_model(struct engine *g, struct engine_model *m)
     int rc = run(g, m, &e);
     if (rc == BACKEND_PAUSED) {
         count_rest(g);
+        m->spent_s += clock_s() - from;
         return true;
     }
     if (rc == 0) {
         count_step(g, m);
         choose_all(m);
+        m->spent_s += clock_s() - from;
+        budget_learn(m);
     }
     for (int i = 0; i < m->step.n_req; i++) {
         if (rc == 0)
