@@ -101,6 +101,7 @@ struct few {
     size_t off, bytes;            /* in plan.mem: the shared area */
     size_t own_off, own_bytes;    /* one area per thread */
     size_t rope_off;              /* in such an area: RoPE rows */
+    size_t share_off;             /* in plan.mem: what of its share of each step each thread has left */
 };
 
 struct plan {
@@ -169,7 +170,8 @@ void attend_plan(struct plan *p, int n_threads);
 
 int few_compile(struct plan *p, const struct kernels *k);
 void few_done(struct few *f);
-int few_walk(struct run *r, int thread, int n_threads); /* the few step before which it stopped */
+size_t few_share_bytes(const struct few *f, size_t threads); /* at share_off, zero before a walk */
+int few_walk(struct run *r, int thread, int n_threads);      /* the few step before which it stopped */
 
 /* Row operations, one per op that works row by row (run.c); NULL for the others. */
 micro_fn rows_op(enum graph_op op);

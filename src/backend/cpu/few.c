@@ -7,8 +7,9 @@
  * step, and as long as it does, nobody goes on and what the chain reads stays. That is why whatever later steps read is copied
  * to the shared area, by the worker that holds the first piece.
  *
- * Pieces shrink: half of an even share at first, then a quarter, ... so a worker reads long stretches of one stream, and
- * the last pieces, for which the others wait, are small. */
+ * Every worker has a share of a matrix, and takes it in pieces from front to back: a stream of memory is read at full speed only
+ * some 64 KiB behind its beginning, so it shall have one beginning. Who is through with his share helps the others with
+ * theirs, from the back, and the last pieces, for which all wait, are small. */
 #include "backend/cpu/cpu.h"
 #include "base/mem.h"
 
@@ -166,6 +167,30 @@ void few_done(struct few *f)
 
 /* ---- walking ---- */
 
+/* Units [begin, end) of a step. */
+struct few_piece {
+    size_t begin, end;
+};
+
+/* Of each thread's share of a step's units: how many were taken from its front, and from its back. */
+enum { FEW_BITS = 32, FEW_LINE = 64 / sizeof(atomic_ullong) };
+static const unsigned long long FEW_FRONT = (1ull << FEW_BITS) - 1;
+
+static size_t few_line(size_t threads)
+{
+    return (threads + FEW_LINE - 1) / FEW_LINE * FEW_LINE;
+}
+
+size_t few_share_bytes(const struct few *f, size_t threads)
+{
+    return (size_t)f->n_step * few_line(threads) * sizeof(atomic_ullong);
+}
+
+static atomic_ullong *few_shares(const struct plan *p, size_t threads, int step)
+{
+    return (atomic_ullong *)(void *)(p->mem + p->few.share_off) + (size_t)step * few_line(threads);
+}
+
 static void few_publish(const struct run *r, const struct few_step *s)
 {
     struct plan *p = r->p;
@@ -183,42 +208,42 @@ static void few_publish(const struct run *r, const struct few_step *s)
 }
 
 /* The row operations before a step. RoPE's table is there already; keys and values are stored by whoever attends with them. */
-static void few_chain(const struct run *r, const struct few_step *s, bool publish)
+static void few_chain(const struct run *r, const struct few_step *s)
 {
     for (int i = 0; i < s->n; i++) {
         const struct micro *m = &r->p->micro[s->first + i];
         if (m->row != rows_rope_table && m->row != rows_kv_store)
             m->row(r, m, 0, m->wanted ? r->in->n_wanted : r->in->n_tok);
     }
-    if (publish)
-        few_publish(r, s);
 }
 
-/* Groups [begin, end) of piece i of n groups shared by `threads`; false past the last. Round k hands out one piece per thread, each
- * 2^-k of what an even share was. */
-static bool few_piece(size_t n, size_t threads, size_t i, size_t *begin, size_t *end)
+/* Takes from thread `of`'s share of n units: of what is left, three quarters from the front for its owner, half from the back for
+ * others. More at once is hardly faster, and a thread whose core is shared would hold up the others. */
+static bool few_take(atomic_ullong *shares, size_t n, size_t threads, size_t of, bool owner, struct few_piece *p)
 {
-    size_t at = 0, size = n / (2 * threads);
-    for (; size > 1; size /= 2) {
-        if (i < threads) {
-            *begin = at + i * size;
-            *end = *begin + size;
+    size_t from = n * of / threads, size = n * (of + 1) / threads - from;
+    unsigned long long taken = atomic_load_explicit(&shares[of], memory_order_relaxed), next;
+    do {
+        size_t front = (size_t)(taken & FEW_FRONT), back = (size_t)(taken >> FEW_BITS), left = size - front - back;
+        if (left == 0)
+            return false;
+        size_t some = owner ? (3 * left + 3) / 4 : (left + 1) / 2;
+        p->begin = from + (owner ? front : size - back - some);
+        p->end = p->begin + some;
+        next = taken + (owner ? some : (unsigned long long)some << FEW_BITS);
+    } while (
+        !atomic_compare_exchange_weak_explicit(&shares[of], &taken, next, memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+/* The next piece for `thread`: of its own share, then of others'. */
+static bool few_next(const struct run *r, size_t n, size_t thread, size_t threads, struct few_piece *p)
+{
+    atomic_ullong *shares = few_shares(r->p, threads, r->few);
+    for (size_t i = 0; i < threads; i++)
+        if (few_take(shares, n, threads, (thread + i) % threads, i == 0, p))
             return true;
-        }
-        at += threads * size;
-        i -= threads;
-    }
-    *begin = at + i;
-    *end = *begin + 1;
-    return *begin < n;
-}
-
-static size_t few_pieces(size_t n, size_t threads)
-{
-    size_t pieces = 0, size = n / (2 * threads), left = n;
-    for (; size > 1; size /= 2, pieces += threads)
-        left -= threads * size;
-    return pieces + left;
+    return false;
 }
 
 static void few_gate(const struct run *r, const struct micro *m, size_t r0, size_t r1, int n_tok)
@@ -290,7 +315,9 @@ static void few_attend(const struct run *r, const struct few_step *f, int n_thre
     size_t piece, last, count = 0;
     for (; pool_take(&r->work[r->few], c.pieces, 1, &piece, &last); count++) {
         if (!count)
-            few_chain(r, f, piece == 0);
+            few_chain(r, f);
+        if (piece == 0)
+            few_publish(r, f);
         attend_piece(r, m, &c, piece, true);
     }
     pool_wait(r->b->pool, &r->work[r->few], c.pieces, count);
@@ -299,11 +326,10 @@ static void few_attend(const struct run *r, const struct few_step *f, int n_thre
 int few_walk(struct run *r, int thread, int n_threads)
 {
     const struct few *few = &r->p->few;
-    size_t threads = (size_t)n_threads, begin, end, piece, last;
+    size_t threads = (size_t)n_threads;
     rows_rope_table(r, NULL, 0, r->in->n_tok);
     for (r->few = r->p->at; r->few < few->n_step; r->few++) {
         const struct few_step *f = &few->step[r->few];
-        struct pool_work *work = &r->work[r->few];
         if (f->wanted && !r->in->n_wanted)
             break;
         if (!run_go_on(r, thread, r->few))
@@ -312,18 +338,16 @@ int few_walk(struct run *r, int thread, int n_threads)
             few_attend(r, f, n_threads);
             continue;
         }
-        bool cut = f->step >= 0;
-        size_t units = few_units(r, f), pieces = cut ? few_pieces(units, threads) : units, count = 0;
-        for (; pool_take(work, pieces, 1, &piece, &last); count++) {
+        struct few_piece p;
+        size_t units = few_units(r, f), count = 0;
+        for (; few_next(r, units, (size_t)thread, threads, &p); count += p.end - p.begin) {
             if (!count)
-                few_chain(r, f, piece == 0);
-            begin = piece;
-            end = last;
-            if (cut)
-                few_piece(units, threads, piece, &begin, &end);
-            few_do(r, f, begin, end);
+                few_chain(r, f);
+            if (p.begin == 0)
+                few_publish(r, f);
+            few_do(r, f, p.begin, p.end);
         }
-        pool_wait(r->b->pool, work, pieces, count);
+        pool_wait(r->b->pool, &r->work[r->few], units, count);
     }
     return few->n_step;
 }

@@ -329,7 +329,8 @@ int plan_compile(struct plan *p, const struct kernels *k, int n_threads, struct 
         if (!c.rc)
             c.rc = few_compile(p, k);
         p->few.own_off = p->few.off + p->few.bytes;
-        p->mem_bytes = p->few.own_off + (size_t)n_threads * p->few.own_bytes;
+        p->few.share_off = p->few.own_off + (size_t)n_threads * p->few.own_bytes;
+        p->mem_bytes = p->few.share_off + few_share_bytes(&p->few, (size_t)n_threads);
     }
     mem_free(c.last_node);
     return c.rc ? err_set(e, c.rc, "out of memory while planning the graph") : 0;

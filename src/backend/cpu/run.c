@@ -279,8 +279,10 @@ int backend_run(struct backend *b, struct plan *p, const struct batch *in, float
     atomic_int stop = BATCH_GO, far = 0;
     struct run r = {.b = b, .p = p, .in = in, .logits = logits, .work = p->work, .items = p->items, .stop = &stop};
     r.far = &far;
-    if (!p->at) /* what lies ahead of a walk that rested is untouched */
+    if (!p->at) { /* what lies ahead of a walk that rested is untouched */
         memset(p->work, 0, (size_t)p->n_step * sizeof *p->work);
+        memset(p->mem + p->few.share_off, 0, few_share_bytes(&p->few, (size_t)b->n_threads));
+    }
     r.n_items = run_items(in, p->query_tokens, p->items);
     r.few = run_is_few(&r) ? 0 : -1;
     pool_share(b->pool, run_worker, &r);
