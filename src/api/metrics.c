@@ -47,8 +47,8 @@ static void write_engine(struct api *a, struct buf *b)
     one(b, "hearth_models_resident", "gauge", "Models in memory.", s.n_models);
     one(b, "hearth_sequences_total", "counter", "Sequences submitted to the engine.", (double)s.requests_total);
     one(b, "hearth_cancelled_total", "counter", "Sequences cancelled.", (double)s.cancelled_total);
-    one(b, "hearth_preempted_total", "counter", "Sequences that gave their memory back and were computed again.",
-        (double)s.preempted_total);
+    one(b, "hearth_preempted_total", "counter",
+        "Sequences that gave their memory or place to others and went on later.", (double)s.preempted_total);
     one(b, "hearth_prefix_lookups_total", "counter", "Prompts looked up in the prefix cache.",
         (double)s.prefix_lookups_total);
     one(b, "hearth_prefix_hits_total", "counter", "Prompts of which a beginning was found.",

@@ -4,7 +4,8 @@
  * Memory: KV blocks of 64 positions are reserved in the ledger as sequences grow. What a sequence leaves stays in the prefix cache,
  * which takes all memory that nobody else wants and gives it back at once. When a block is refused the youngest running sequence
  * is preempted (its blocks go to the cache, what is gone of them later is computed again with the same bits): a running request
- * never fails for lack of memory. A request that could never fit alone is refused at submit with the numbers. */
+ * never fails for lack of memory. So is one whose place in the batch is due to a more urgent request, or to another key's. A request that
+ * could never fit alone is refused at submit with the numbers. */
 #ifndef HEARTH_ENGINE_H
 #define HEARTH_ENGINE_H
 #include "base/err.h"

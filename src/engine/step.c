@@ -495,13 +495,15 @@ static void count_step(struct engine *g, struct engine_model *m)
 {
     struct step_arrays *s = &m->step;
     double run_s = m->step_s;
-    int prompt = 0;
+    int prompt = 0, of_prompts = 0; /* read in steps as prompts are; those of prompts, however they came */
     s->n_guess = 0;
     s->depth = 0;
     for (int i = 0; i < s->n_req; i++) {
         int guess = guessed(s->req[i], s->req[i]->step_tok), n = s->req[i]->step_tok - guess;
         sched_key_serve(&m->keys, s->req[i]->key, n);
         s->req[i]->given_up = false;
+        int left = s->req[i]->n_prompt - s->req[i]->n_done;
+        of_prompts += left < 0 ? 0 : left < n ? left : n;
         prompt += n > 1 ? n : 0;
         s->depth += n > 1 ? n * (s->req[i]->n_done + n / 2.0) : 0;
         s->n_guess += guess;
@@ -512,7 +514,7 @@ static void count_step(struct engine *g, struct engine_model *m)
     pthread_mutex_lock(&g->lock);
     g->stats.steps_total++;
     g->stats.step_s_total += run_s;
-    g->stats.tokens_prompt_total += (uint64_t)prompt;
+    g->stats.tokens_prompt_total += (uint64_t)of_prompts;
     pthread_mutex_unlock(&g->lock);
 }
 

@@ -68,8 +68,13 @@ static inline bool same(const struct record *a, const struct record *b)
 /* Runs it in rig and, alone and uncached, in cold; returns how many positions came from the cache. */
 static inline int cached_of(const struct rig *rig, const int32_t *token, int n)
 {
+    struct engine_stats from, to;
+    engine_stats(rig->engine, &from);
     struct record *got = run(rig, token, n), *want = run(&cold, token, n);
+    engine_stats(rig->engine, &to);
     CHECK(same(got, want));
+    if (to.preempted_total == from.preempted_total)
+        CHECK_INT(to.tokens_prompt_total - from.tokens_prompt_total, n - got->end.stats.n_cached);
     CHECK_INT(want->end.stats.n_cached, 0);
     CHECK_INT(got->end.stats.n_prompt, n);
     int n_cached = got->end.stats.n_cached;
