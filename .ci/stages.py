@@ -190,7 +190,7 @@ def stage_aarch64():
     if not os.path.exists("/usr/lib/aarch64-linux-gnu/pkgconfig/libmicrohttpd.pc"):
         raise Skip("no arm64 libraries on this machine")
     folder = build("aarch64", "--cross-file", "tools/cross-aarch64.ini")
-    return counted("tests/run", "--build", folder, "--suite", "unit", "--timeout-multiplier", "20", env=dict(QUICK, HEARTH_QEMU="1"))
+    return counted("tests/run", "--build", folder, "--suite", "unit", "--timeout-multiplier", "20", env=dict(QUICK, HEARTH_EVENTS="200", HEARTH_QEMU="1"))
 
 
 def stage_fuzz():
