@@ -168,10 +168,25 @@ AVX512_INLINE struct act_block token(const struct act_block *a, size_t t, bool w
     return x;
 }
 
+/* Of one token, quads [j, end) of both planes. Two chains: one would be twice as long, and a core sees only so far ahead. */
+AVX512_INLINE __m512i sum_wide(const struct block512 *w, const struct act_block *a, int j, int end, __m512i lo)
+{
+    __m512i hi = _mm512_setzero_si512();
+    for (; j < end; j++) {
+        hi = dot_quad(hi, w->q[j], a->hi + 4 * j);
+        lo = dot_quad(lo, w->q[j], a->lo + 4 * j);
+    }
+    return _mm512_add_epi32(_mm512_slli_epi32(hi, 7), lo);
+}
+
 /* Exact integer sums of the first n tokens. */
 AVX512_INLINE void sums(__m512i *s, const struct block512 *w, const struct act_block *a, int n,
                         const struct kernel_format *f, bool wide)
 {
+    if (wide && n == 1) {
+        s[0] = sum_wide(w, a, 0, 8, zero_start(a, 0, f->zero));
+        return;
+    }
     for (int i = 0; i < n; i++)
         s[i] = wide ? _mm512_setzero_si512() : zero_start(a, i, f->zero);
     for (int j = 0; j < 8; j++)
@@ -190,6 +205,10 @@ AVX512_INLINE void sums(__m512i *s, const struct block512 *w, const struct act_b
 AVX512_INLINE void half_sums(__m512i *s, const struct block512 *w, const struct act_block *a, int n, int h, bool wide)
 {
     const int32_t *start = h ? a->n1 : a->n0;
+    if (wide && n == 1) {
+        s[0] = sum_wide(w, a, 4 * h, 4 * h + 4, _mm512_set1_epi32(start[0]));
+        return;
+    }
     for (int i = 0; i < n; i++)
         s[i] = wide ? _mm512_setzero_si512() : _mm512_set1_epi32(start[i]);
     for (int j = 4 * h; j < 4 * h + 4; j++)
@@ -306,27 +325,40 @@ AVX512_INLINE void stripe(const struct linear_args *a, size_t g, size_t t, size_
         store_rows(a, g, t + i, acc[i]);
 }
 
-AVX512_INLINE void mul(const struct linear_args *a, const struct kernel_format *f, bool wide)
+typedef void single_fn(const struct linear_args *a, size_t g1, size_t t);
+
+/* one: the groups before g1 for a single token, which has a function of its own, with all registers. */
+AVX512_INLINE void mul(const struct linear_args *a, const struct kernel_format *f, bool wide, single_fn *one)
 {
     size_t groups = (a->n_rows + 15) / 16, g1 = a->g1 < groups ? a->g1 : groups;
     for (size_t t = a->t0, n; t < a->t1; t += n) {
         n = a->t1 - t < STRIPE ? a->t1 - t : STRIPE;
-        for (size_t g = a->g0; g < g1; g++)
-            if (n == 1)
-                single(a, g, t, f, wide);
-            else
+        if (n == 1)
+            one(a, g1, t);
+        else
+            for (size_t g = a->g0; g < g1; g++)
                 stripe(a, g, t, n, f, wide);
     }
 }
 
 #define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K) X(MXFP4) X(NVFP4)
 #define DEFINE(T)                                                                                                      \
+    static __attribute__((noinline)) void one_##T(const struct linear_args *a, size_t g1, size_t t)                    \
+    {                                                                                                                  \
+        for (size_t g = a->g0; g < g1; g++)                                                                            \
+            single(a, g, t, &FORMAT_##T, false);                                                                       \
+    }                                                                                                                  \
+    static __attribute__((noinline)) void one_wide_##T(const struct linear_args *a, size_t g1, size_t t)               \
+    {                                                                                                                  \
+        for (size_t g = a->g0; g < g1; g++)                                                                            \
+            single(a, g, t, &FORMAT_##T, true);                                                                        \
+    }                                                                                                                  \
     static void mul_##T(const struct linear_args *a)                                                                   \
     {                                                                                                                  \
         if (a->wide)                                                                                                   \
-            mul(a, &FORMAT_##T, true);                                                                                 \
+            mul(a, &FORMAT_##T, true, one_wide_##T);                                                                   \
         else                                                                                                           \
-            mul(a, &FORMAT_##T, false);                                                                                \
+            mul(a, &FORMAT_##T, false, one_##T);                                                                       \
     }
 FORMATS(DEFINE)
 
