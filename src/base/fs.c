@@ -142,7 +142,7 @@ static int fs_write_fd(int fd, const char *p, size_t len)
         p += n;
         len -= (size_t)n;
     }
-    return fsync(fd);
+    return 0;
 }
 
 /* After a rename the folder holds the new name only once it is synced too. Not every file system can; that is no failure. */
@@ -160,9 +160,46 @@ static void fs_sync_parent(const char *path)
     mem_free(dir);
 }
 
+/* A device or a pipe: it is written to, never replaced by a file. */
+static bool is_special(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
+static int write_special(const char *path, const void *data, size_t len, struct err *e)
+{
+    int code = 0, fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || fs_write_fd(fd, data, len) != 0)
+        code = err_errno(e, "cannot write %s", path);
+    if (fd >= 0)
+        close(fd);
+    return code;
+}
+
+int fs_can_write(const char *path, struct err *e)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return err_set(e, ERR_IO, "cannot replace %s: it is a folder", path);
+    if (is_special(path)) /* opening and closing a pipe would end it */
+        return access(path, W_OK) == 0 ? 0 : err_errno(e, "cannot write %s", path);
+    char *tmp = mem_printf("%s.tmp-%ld", path, (long)getpid());
+    int fd = tmp ? open(tmp, O_WRONLY | O_CREAT | O_CLOEXEC, 0666) : -1;
+    int code = tmp && fd < 0 ? err_errno(e, "cannot create %s", path) : 0;
+    if (fd >= 0) {
+        close(fd);
+        unlink(tmp);
+    }
+    mem_free(tmp);
+    return code;
+}
+
 int fs_write_atomic(const char *path, const void *data, size_t len, struct err *e)
 {
     static atomic_uint serial;
+    if (is_special(path))
+        return write_special(path, data, len, e);
     char *tmp = mem_printf("%s.tmp-%ld-%u", path, (long)getpid(), atomic_fetch_add(&serial, 1));
     if (!tmp)
         return err_set(e, ERR_NOMEM, "out of memory writing %s", path);
@@ -173,7 +210,7 @@ int fs_write_atomic(const char *path, const void *data, size_t len, struct err *
         mem_free(tmp);
         return code;
     }
-    if (fs_write_fd(fd, data, len) != 0)
+    if (fs_write_fd(fd, data, len) != 0 || fsync(fd) != 0)
         code = err_errno(e, "cannot write %s", path);
     if (close(fd) != 0 && !code)
         code = err_errno(e, "cannot write %s", path);

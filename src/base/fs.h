@@ -24,7 +24,8 @@ int fs_reader_at(const struct fs_reader *r, uint64_t off, size_t len, void *dst,
 int fs_read_all(const char *path, size_t limit, char **out, size_t *len,
                 struct err *e); /* out: mem_free; NUL-terminated */
 int fs_write_atomic(const char *path, const void *data, size_t len,
-                    struct err *e); /* temp + fsync + rename + fsync dir */
+                    struct err *e); /* temp + fsync + rename + fsync dir; a device or pipe is written to */
+int fs_can_write(const char *path, struct err *e); /* asked before long work: could fs_write_atomic? */
 int fs_mkdirs(const char *path, struct err *e);
 int fs_free_bytes(const char *path, uint64_t *out, struct err *e);
 /* $HEARTH_HOME if set, else $XDG_DATA_HOME/hearth, else $HOME/.local/share/hearth; made if missing. out: mem_free */

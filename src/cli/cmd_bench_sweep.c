@@ -264,6 +264,28 @@ static int run_variants(struct sweep *s, const char *name, struct err *e)
     return r;
 }
 
+/* What would only be noticed when all has been measured. */
+static int check_first(const struct values *v, int n, char **names, struct err *e)
+{
+    int r = v->save ? fs_can_write(v->save, e) : 0;
+    unsigned flags = 0;
+    for (size_t i = 0; i < v->kv.n && !r; i++)
+        r = model_kv_flag(v->kv.v[i], &flags, e);
+    for (int i = 0; i < n && !r; i++) {
+        char *path = NULL;
+        r = input_model_path(v->data_dir, names[i], &path, e);
+        mem_free(path);
+    }
+    size_t n_pp = 0, n_tg = 0;
+    for (size_t i = 0; i < v->pp.n; i++)
+        n_pp += v->pp.v[i] > 0;
+    for (size_t i = 0; i < v->tg.n; i++)
+        n_tg += v->tg.v[i] > 0;
+    if (!r && !v->ask && !n_pp && !n_tg)
+        return err_set(e, ERR_USAGE, "--pp and --tg leave nothing to measure");
+    return r;
+}
+
 static int run_models(struct sweep *s, int n, char **names, struct err *e)
 {
     int r = bench_roof_measure(s->backend, s->ledger, &s->roof, e);
@@ -295,6 +317,8 @@ int cmd_bench_sweep(const struct command *c, int argc, char **argv)
     int r = cli_cpu_mask(v.cpu_mask, &mask_name, &o.cpu_mask, &e);
     if (!r && v.against)
         r = bench_record_open(&s.record, v.against, &e);
+    if (!r)
+        r = check_first(&v, argc, argv, &e);
     if (!r && !(r = ledger_new(&s.ledger, v.ceiling, &e)) && !(r = backend_new(&s.backend, &o, &e)))
         r = run_models(&s, argc, argv, &e);
     if (r && v.save && s.kept.len)

@@ -12,6 +12,7 @@
 struct values {
     const char *data_dir, *cpu_mask;
     size_t ceiling, ctx;
+    struct opt_texts kv;
     int threads, parallel;
     bool json, local, precise;
 };
@@ -24,6 +25,7 @@ const struct opt fit_opts[] = {
     OPT_ROW_THREADS(struct values),
     OPT_ROW_CPU_MASK(struct values),
     OPT_ROW_PRECISE(struct values),
+    OPT_ROW_KVS(struct values),
     OPT_ROW_JSON(struct values),
     OPT_ROW_DATA_DIR(struct values),
     OPT_END,
@@ -50,10 +52,14 @@ static int ask_alone(const struct values *v, const char *mask, const char *model
 {
     struct hearth *h;
     struct hearth_fit f;
-    int r = hearth_open(
-        &h,
-        &(struct hearth_opts){.data_dir = v->data_dir, .threads = v->threads, .cpu_mask = mask, .precise = v->precise},
-        e);
+    int r = hearth_open(&h,
+                        &(struct hearth_opts){.data_dir = v->data_dir,
+                                              .threads = v->threads,
+                                              .cpu_mask = mask,
+                                              .precise = v->precise,
+                                              .kv = v->kv.v,
+                                              .n_kv = v->kv.n},
+                        e);
     if (r)
         return r;
     if ((r = hearth_fit(h, model, (int)v->ctx, v->parallel, &f, e)) == 0) {
@@ -161,7 +167,7 @@ int cmd_fit(const struct command *c, int argc, char **argv)
     if (cli_cpu_mask(v.cpu_mask, &mask_name, &mask, &e))
         return cli_fail(&e);
     /* a running server has its own ceiling, threads and kernels, and takes no paths */
-    bool alone = v.local || v.ceiling || v.threads || v.cpu_mask || v.precise || strchr(argv[0], '/');
+    bool alone = v.local || v.ceiling || v.threads || v.cpu_mask || v.precise || v.kv.n || strchr(argv[0], '/');
     int r = 0;
     if (alone || client_find(v.data_dir, &client, NULL))
         r = ask_alone(&v, mask_name, argv[0], &answer, &e);

@@ -1,9 +1,10 @@
 /* kvdisk: see kvdisk.h. One lock over index, segments and queues; no I/O under it but the unlinking of a segment that goes. */
 #include "engine/kvdisk.h"
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "engine/kvdisk_file.h"
+#include "engine/kvdisk_index.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,29 +17,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BUCKETS = 16384, SLAB = 64, THREADS = 2, PARTS = 16 };
+enum { THREADS = 2, PARTS = 16 };
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
 static const size_t WAITING_MOST = 64 << 20; /* bytes copied and not yet written */
+static const double PAUSE_S = 10;            /* after a write that failed */
 
 struct kvdisk_segment {
     struct kvdisk_segment *next;
     int fd, users; /* records being read or written */
     uint64_t id, size, used;
-    bool gone; /* unlinked: closed by the last user */
-};
-
-struct kvdisk_rec {
-    struct kvdisk_rec *chain;   /* of its bucket; free list */
-    struct kvdisk_segment *seg; /* NULL: not yet written */
-    uint64_t off;
-    struct kvdisk_head head;
-};
-
-struct slab {
-    struct slab *next;
-    struct kvdisk_rec rec[SLAB];
+    uint64_t good; /* the end of the last record that was written */
+    bool broken;   /* a record could not be written: nothing comes behind it */
+    bool gone;     /* unlinked: closed by the last user */
 };
 
 struct write { /* its block lies behind it */
@@ -57,10 +49,10 @@ struct kvdisk {
     pthread_t thread[THREADS];
     pthread_mutex_t lock;
     pthread_cond_t wake, idle; /* something to do; a piece is done */
-    bool stop, failing;
-    struct kvdisk_rec **bucket;
-    struct kvdisk_rec *free;
-    struct slab *slabs;
+    bool stop, failing, small; /* .. told that the limit is too small for a model's blocks */
+    double pause;              /* nothing is written before */
+    struct kvdisk_index index;
+    struct kvdisk_slab *slabs;
     struct kvdisk_segment *segments, *current;
     struct kvdisk_job *job;
     struct write *first, *last;
@@ -70,105 +62,42 @@ struct kvdisk {
 
 /* ---- records ---- */
 
-static struct kvdisk_rec **bucket_of(struct kvdisk *d, struct kv_hash h)
-{
-    return &d->bucket[h.lo & (BUCKETS - 1)];
-}
-
 /* Not under lock: the ledger may ask the store of blocks for room, and that asks us what we have. */
 static void rec_reserve(struct kvdisk *d)
 {
     void *mem;
     pthread_mutex_lock(&d->lock);
-    bool enough = d->free && d->free->chain; /* one for each thread */
+    bool enough = kvdisk_index_enough(&d->index);
     pthread_mutex_unlock(&d->lock);
-    if (enough || ledger_alloc(d->own, sizeof(struct slab), &mem, NULL) < 0)
+    if (enough || ledger_alloc(d->own, sizeof(struct kvdisk_slab), &mem, NULL) < 0)
         return;
-    struct slab *s = mem;
+    struct kvdisk_slab *s = mem;
     pthread_mutex_lock(&d->lock);
     s->next = d->slabs;
     d->slabs = s;
-    for (int i = 0; i < SLAB; i++) {
-        s->rec[i].chain = d->free;
-        d->free = &s->rec[i];
-    }
+    kvdisk_index_feed(&d->index, s);
     pthread_mutex_unlock(&d->lock);
-}
-
-static struct kvdisk_rec *rec_new(struct kvdisk *d)
-{
-    struct kvdisk_rec *r = d->free;
-    if (r)
-        d->free = r->chain;
-    return r;
-}
-
-static void rec_enter(struct kvdisk *d, struct kvdisk_rec *r)
-{
-    struct kvdisk_rec **at = bucket_of(d, r->head.parent);
-    r->chain = *at;
-    *at = r;
-    d->stats.records++;
-}
-
-static void rec_drop(struct kvdisk *d, struct kvdisk_rec **at)
-{
-    struct kvdisk_rec *r = *at;
-    *at = r->chain;
-    r->chain = d->free;
-    d->free = r;
-    d->stats.records--;
-}
-
-static struct kvdisk_rec *rec_find(struct kvdisk *d, const struct kvdisk_key *k, bool unwritten, int *common)
-{
-    struct kvdisk_rec *best = NULL;
-    *common = 0;
-    for (struct kvdisk_rec *r = *bucket_of(d, k->parent); r && *common < k->n_tok; r = r->chain) {
-        if (r->head.cls != (uint32_t)k->cls || r->head.bytes != k->bytes || r->head.parent.lo != k->parent.lo ||
-            r->head.parent.hi != k->parent.hi || (!r->seg && !unwritten))
-            continue;
-        int n = (int)r->head.n_tok < k->n_tok ? (int)r->head.n_tok : k->n_tok, t = 0;
-        while (t < n && r->head.token[t] == k->token[t])
-            t++;
-        if (t > *common) {
-            *common = t;
-            best = r;
-        }
-    }
-    return best;
 }
 
 int kvdisk_find(struct kvdisk *d, const struct kvdisk_key *k)
 {
     int common;
     pthread_mutex_lock(&d->lock);
-    rec_find(d, k, false, &common);
+    kvdisk_index_find(&d->index, k, false, &common);
     pthread_mutex_unlock(&d->lock);
     return common;
 }
 
-static uint64_t age_of(const struct kvdisk_rec *r)
+bool kvdisk_behind(struct kvdisk *d, struct kv_hash parent, struct kvdisk_cursor *at, struct kvdisk_found *out)
 {
-    enum { OFF_BITS = 44 };
-    return r->seg->id << OFF_BITS | r->off;
-}
-
-bool kvdisk_behind(struct kvdisk *d, struct kv_hash parent, uint64_t before, struct kvdisk_found *out)
-{
-    const struct kvdisk_rec *best = NULL;
     pthread_mutex_lock(&d->lock);
-    for (const struct kvdisk_rec *r = *bucket_of(d, parent); r; r = r->chain)
-        if (r->seg && r->head.parent.lo == parent.lo && r->head.parent.hi == parent.hi && age_of(r) < before &&
-            (!best || age_of(r) > age_of(best)))
-            best = r;
-    if (best) {
-        *out = (struct kvdisk_found){
-            .age = age_of(best), .bytes = best->head.bytes, .n_tok = (int)best->head.n_tok, .cls = (int)best->head.cls};
-        memcpy(out->token, best->head.token, sizeof out->token);
+    const struct kvdisk_rec *r = kvdisk_index_behind(&d->index, parent, at);
+    if (r) {
+        *out = (struct kvdisk_found){.bytes = r->head.bytes, .n_tok = (int)r->head.n_tok, .cls = (int)r->head.cls};
+        memcpy(out->token, r->head.token, sizeof out->token);
     }
     pthread_mutex_unlock(&d->lock);
-    return best != NULL;
+    return r != NULL;
 }
 
 /* ---- segments ---- */
@@ -178,11 +107,29 @@ static void segment_path(const struct kvdisk *d, uint64_t id, char *out, size_t 
     snprintf(out, n, "%s/%016" PRIx64 ".kv", d->dir, id);
 }
 
-static void segment_put(struct kvdisk_segment *s) /* under lock: one user less */
+static void segment_remove(struct kvdisk *d, struct kvdisk_segment *s);
+
+/* What could not be written is cut off; it must not count as used. */
+static void segment_mend(struct kvdisk *d, struct kvdisk_segment *s)
 {
-    if (--s->users == 0 && s->gone) {
+    if (ftruncate(s->fd, (off_t)s->good) != 0) /* a hole: whoever scans it stops there */
+        return;
+    d->stats.bytes -= s->size - s->good;
+    s->size = s->good;
+    s->broken = false;
+    if (!s->size)
+        segment_remove(d, s);
+}
+
+static void segment_put(struct kvdisk *d, struct kvdisk_segment *s) /* under lock: one user less */
+{
+    if (--s->users)
+        return;
+    if (s->gone) {
         close(s->fd);
         mem_free(s);
+    } else if (s->broken) {
+        segment_mend(d, s);
     }
 }
 
@@ -191,12 +138,7 @@ static void segment_remove(struct kvdisk *d, struct kvdisk_segment *s)
     char path[4200];
     segment_path(d, s->id, path, sizeof path);
     unlink(path);
-    for (int i = 0; i < BUCKETS; i++)
-        for (struct kvdisk_rec **at = &d->bucket[i]; *at;)
-            if ((*at)->seg == s)
-                rec_drop(d, at);
-            else
-                at = &(*at)->chain;
+    kvdisk_index_drop_segment(&d->index, s);
     struct kvdisk_segment **at = &d->segments;
     while (*at != s)
         at = &(*at)->next;
@@ -206,7 +148,7 @@ static void segment_remove(struct kvdisk *d, struct kvdisk_segment *s)
         d->current = NULL;
     s->gone = true;
     s->users++;
-    segment_put(s);
+    segment_put(d, s);
 }
 
 /* The least recently used segments go until `more` bytes fit. */
@@ -230,19 +172,28 @@ static struct kvdisk_segment *segment_new(struct kvdisk *d, uint64_t id, int fd,
     struct kvdisk_segment *s = mem_calloc(1, sizeof *s);
     if (!s)
         return NULL;
-    *s = (struct kvdisk_segment){.fd = fd, .id = id, .size = size, .used = ++d->clock, .next = d->segments};
+    *s = (struct kvdisk_segment){
+        .fd = fd, .id = id, .size = size, .good = size, .used = ++d->clock, .next = d->segments};
     d->segments = s;
     d->stats.bytes += size;
     d->next_id = id >= d->next_id ? id + 1 : d->next_id;
     return s;
 }
 
-/* The segment that the next record of `bytes` goes to; under lock. */
-static struct kvdisk_segment *segment_for(struct kvdisk *d, uint64_t bytes)
+/* The segment that the next record of `bytes` goes to; under lock. NULL: none, *why is errno or 0. */
+static struct kvdisk_segment *segment_for(struct kvdisk *d, uint64_t bytes, int *why)
 {
     char path[4200];
-    if (bytes > d->limit / 2)
+    *why = 0;
+    if (bytes > d->limit / 2) {
+        if (!d->small)
+            log_line(LOG_WARNING,
+                     "kv disk: its limit of %" PRIu64 " bytes holds no two blocks of %" PRIu64
+                     "; give it more with --kv-disk",
+                     d->limit, bytes);
+        d->small = true;
         return NULL;
+    }
     make_room(d, bytes);
     if (d->current && d->current->size + bytes > d->limit / PARTS && d->current->size)
         d->current = NULL;
@@ -250,8 +201,11 @@ static struct kvdisk_segment *segment_for(struct kvdisk *d, uint64_t bytes)
         return d->current;
     segment_path(d, d->next_id, path, sizeof path);
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd >= 0 && !(d->current = segment_new(d, d->next_id, fd, 0)))
+    *why = fd < 0 ? errno : 0;
+    if (fd >= 0 && !(d->current = segment_new(d, d->next_id, fd, 0))) {
         close(fd);
+        unlink(path);
+    }
     return d->current;
 }
 
@@ -262,17 +216,17 @@ static void segment_scan(struct kvdisk *d, struct kvdisk_segment *s)
     uint64_t off = 0;
     while (kvdisk_file_head(s->fd, off, s->size, &h)) {
         rec_reserve(d);
-        struct kvdisk_rec *r = rec_new(d);
+        struct kvdisk_rec *r = kvdisk_index_new(&d->index);
         if (!r)
             return;
         *r = (struct kvdisk_rec){.seg = s, .off = off, .head = h};
-        rec_enter(d, r);
+        kvdisk_index_enter(&d->index, r);
         off += sizeof h + h.bytes;
     }
     d->stats.bad_total += off < s->size;
     if (off < s->size && ftruncate(s->fd, (off_t)off) == 0) {
         d->stats.bytes -= s->size - off;
-        s->size = off;
+        s->size = s->good = off;
     }
 }
 
@@ -292,8 +246,8 @@ static int read_folder(struct kvdisk *d, struct err *e)
     for (struct dirent *f; (f = readdir(dir));) {
         unsigned long long v;
         int end = 0;
-        if (sscanf(f->d_name, "%16llx.kv%n", &v, &end) != 1 || end != 19 || f->d_name[end])
-            continue;
+        if (sscanf(f->d_name, "%16llx.kv%n", &v, &end) != 1 || end != 19 || f->d_name[end] || v >> 63)
+            continue; /* none of ours; beyond the last number there is no next one */
         uint64_t *grown = mem_grow(id, &cap, n + 1, sizeof *id);
         if (!grown)
             break;
@@ -303,6 +257,7 @@ static int read_folder(struct kvdisk *d, struct err *e)
     closedir(dir);
     if (n)
         qsort(id, n, sizeof *id, by_id); /* older ones count as used longer ago */
+    d->next_id = n ? id[n - 1] + 1 : 0;  /* beyond those that cannot be opened, too */
     for (size_t i = 0; i < n; i++) {
         char path[4200];
         struct stat st;
@@ -342,24 +297,6 @@ static struct kvdisk_item *next_read(struct kvdisk *d, struct kvdisk_job **of)
     return it;
 }
 
-static void forget(struct kvdisk *d, struct kv_hash parent, const struct kvdisk_rec *r)
-{
-    for (struct kvdisk_rec **at = bucket_of(d, parent); *at; at = &(*at)->chain)
-        if (*at == r) {
-            rec_drop(d, at);
-            return;
-        }
-}
-
-static void forget_at(struct kvdisk *d, const struct kvdisk_item *it)
-{
-    for (struct kvdisk_rec *r = *bucket_of(d, it->key.parent); r; r = r->chain)
-        if (r->seg == it->at.seg && r->off == it->at.off) {
-            forget(d, it->key.parent, r);
-            return;
-        }
-}
-
 static void read_item(struct kvdisk *d, struct kvdisk_job *j, struct kvdisk_item *it)
 {
     struct kvdisk_segment *seg = it->at.seg;
@@ -372,9 +309,10 @@ static void read_item(struct kvdisk *d, struct kvdisk_job *j, struct kvdisk_item
         it->n_tok = ok ? it->at.n_tok : 0;
         d->stats.read_total += ok;
         d->stats.bad_total += !ok;
-        if (!ok)
-            forget_at(d, it);
-        segment_put(seg);
+        struct kvdisk_rec *r = ok ? NULL : kvdisk_index_at(&d->index, it->key.parent, seg, it->at.off);
+        if (r)
+            kvdisk_index_drop(&d->index, r);
+        segment_put(d, seg);
     }
     j->left--;
     pthread_cond_broadcast(&d->idle);
@@ -385,12 +323,26 @@ static void read_item(struct kvdisk *d, struct kvdisk_job *j, struct kvdisk_item
     }
 }
 
+/* Once more in a while: a disk that was full may have room again. */
+static void write_failed(struct kvdisk *d, struct kvdisk_segment *s, int why)
+{
+    if (!d->failing)
+        log_line(LOG_WARNING, "kv disk: cannot write to %s: %s", d->dir, strerror(why));
+    d->failing = true;
+    d->pause = clock_s() + PAUSE_S;
+    if (s)
+        s->broken = true;
+    if (s && d->current == s)
+        d->current = NULL; /* nothing behind the hole would be found again */
+}
+
 static void write_item(struct kvdisk *d, struct write *w)
 {
     struct kvdisk_rec *r = w->rec;
     struct kvdisk_head h = r->head;
     uint64_t bytes = sizeof h + h.bytes;
-    struct kvdisk_segment *s = segment_for(d, bytes);
+    int why;
+    struct kvdisk_segment *s = segment_for(d, bytes, &why);
     uint64_t off = s ? s->size : 0;
     if (s) {
         s->size += bytes; /* the place is taken; other writers go behind it */
@@ -400,23 +352,24 @@ static void write_item(struct kvdisk *d, struct write *w)
     pthread_mutex_unlock(&d->lock);
     const uint8_t *block = (const uint8_t *)(w + 1);
     kvdisk_file_sum(&h, block);
-    int rc = s ? kvdisk_file_write(s->fd, off, &h, block) : 0;
+    if (s)
+        why = kvdisk_file_write(s->fd, off, &h, block);
     pthread_mutex_lock(&d->lock);
-    if (rc && !d->failing)
-        log_line(LOG_WARNING, "kv disk: cannot write to %s: %s", d->dir, strerror(rc));
-    d->failing = s ? rc != 0 : d->failing;
-    if (rc && d->current == s)
-        d->current = NULL; /* nothing behind the hole would be found again */
-    if (s && !rc && !s->gone) {
+    if (why)
+        write_failed(d, s, why);
+    else if (s)
+        d->failing = false;
+    if (s && !why && !s->gone) {
         r->seg = s;
         r->off = off;
         r->head = h;
+        s->good = off + bytes > s->good ? off + bytes : s->good;
         d->stats.written_total++;
     } else {
-        forget(d, h.parent, r);
+        kvdisk_index_drop(&d->index, r);
     }
     if (s)
-        segment_put(s);
+        segment_put(d, s);
     d->waiting -= w->bytes;
     ledger_dealloc(d->own, w, w->bytes);
 }
@@ -450,16 +403,16 @@ static void *io_main(void *arg)
 static struct kvdisk_rec *intend(struct kvdisk *d, const struct kvdisk_key *k, size_t bytes)
 {
     int common;
-    struct kvdisk_rec *r = rec_find(d, k, true, &common);
+    struct kvdisk_rec *r = kvdisk_index_find(&d->index, k, true, &common);
     if (r && common == k->n_tok) {
         if (r->seg)
             r->seg->used = ++d->clock;
         return NULL;
     }
-    if (d->waiting + bytes > WAITING_MOST || !(r = rec_new(d)))
+    if (d->waiting + bytes > WAITING_MOST || (d->failing && clock_s() < d->pause) || !(r = kvdisk_index_new(&d->index)))
         return NULL;
     *r = (struct kvdisk_rec){.head = kvdisk_file_head_of(k)};
-    rec_enter(d, r);
+    kvdisk_index_enter(&d->index, r);
     d->waiting += bytes;
     return r;
 }
@@ -481,7 +434,7 @@ void kvdisk_write(struct kvdisk *d, const struct kvdisk_key *k, const uint8_t *b
     pthread_mutex_lock(&d->lock);
     if (rc < 0) {
         d->waiting -= bytes;
-        forget(d, k->parent, r);
+        kvdisk_index_drop(&d->index, r);
     }
     if (w) {
         *(d->first ? &d->last->next : &d->first) = w;
@@ -500,7 +453,7 @@ void kvdisk_begin(struct kvdisk *d, struct kvdisk_job *j)
     for (int i = 0; i < j->n; i++) {
         struct kvdisk_item *it = &j->item[i];
         int common;
-        struct kvdisk_rec *r = rec_find(d, &it->key, false, &common);
+        struct kvdisk_rec *r = kvdisk_index_find(&d->index, &it->key, false, &common);
         it->n_tok = 0;
         it->at.seg = r ? r->seg : NULL;
         if (!r)
@@ -537,7 +490,7 @@ void kvdisk_cancel(struct kvdisk *d, struct kvdisk_job *j)
         }
     for (; j->begun < j->n; j->begun++, j->left--)
         if (j->item[j->begun].at.seg)
-            segment_put(j->item[j->begun].at.seg);
+            segment_put(d, j->item[j->begun].at.seg);
     while (j->left)
         pthread_cond_wait(&d->idle, &d->lock);
     pthread_mutex_unlock(&d->lock);
@@ -547,6 +500,7 @@ void kvdisk_stats(struct kvdisk *d, struct kvdisk_stats *out)
 {
     pthread_mutex_lock(&d->lock);
     *out = d->stats;
+    out->records = d->index.n_entered - d->index.n_dropped;
     pthread_mutex_unlock(&d->lock);
 }
 
@@ -581,9 +535,9 @@ int kvdisk_open(struct kvdisk **out, const struct kvdisk_opts *o, struct err *e)
     void *mem;
     int rc = ledger_owner_new(o->ledger, "kv/disk", &d->own, e);
     if (rc == 0)
-        rc = ledger_alloc(d->own, BUCKETS * sizeof *d->bucket, &mem, e);
+        rc = ledger_alloc(d->own, KVDISK_BUCKETS * sizeof *d->index.bucket, &mem, e);
     if (rc == 0) {
-        d->bucket = mem;
+        d->index.bucket = mem;
         rc = take_folder(d, o->dir, e);
     }
     if (rc == 0)
@@ -618,12 +572,12 @@ void kvdisk_close(struct kvdisk *d)
         mem_free(s);
     }
     while (d->slabs) {
-        struct slab *s = d->slabs;
+        struct kvdisk_slab *s = d->slabs;
         d->slabs = s->next;
         ledger_dealloc(d->own, s, sizeof *s);
     }
-    if (d->bucket)
-        ledger_dealloc(d->own, d->bucket, BUCKETS * sizeof *d->bucket);
+    if (d->index.bucket)
+        ledger_dealloc(d->own, d->index.bucket, KVDISK_BUCKETS * sizeof *d->index.bucket);
     ledger_owner_free(d->own);
     if (d->lock_fd >= 0)
         close(d->lock_fd);

@@ -30,14 +30,18 @@ struct kvdisk_key {
 };
 /* How many of the key's tokens the best record has. */
 int kvdisk_find(struct kvdisk *d, const struct kvdisk_key *k);
-/* The newest block behind `parent` that was written before `before`. false: there is none. */
+/* One block behind `parent` after the other, newest first; the cursor begins as zero. false: there is no further one. */
+struct kvdisk_rec;
+struct kvdisk_cursor {
+    const struct kvdisk_rec *rec;
+    uint64_t n_dropped, serial;
+};
 struct kvdisk_found {
-    uint64_t age; /* larger is newer */
     size_t bytes;
     int n_tok, cls;
     int32_t token[KV_BLOCK];
 };
-bool kvdisk_behind(struct kvdisk *d, struct kv_hash parent, uint64_t before, struct kvdisk_found *out);
+bool kvdisk_behind(struct kvdisk *d, struct kv_hash parent, struct kvdisk_cursor *at, struct kvdisk_found *out);
 /* The block is in use: if it is there, its segment becomes the most recent one, else it is copied and written later; nothing happens
  * when too much waits or memory is short. */
 void kvdisk_write(struct kvdisk *d, const struct kvdisk_key *k, const uint8_t *block);

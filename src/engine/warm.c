@@ -8,7 +8,7 @@ enum { ITEMS = 4096, DEEP = 2048, BATCH = 32, SHARE = 4 }; /* at most a quarter 
 
 struct place { /* in the tree of blocks: who was seen of those behind `parent` */
     struct kv_hash parent;
-    uint64_t before;
+    struct kvdisk_cursor at;
 };
 
 struct warm {               /* one ledger_alloc, with its items behind it */
@@ -68,17 +68,16 @@ static void plan(struct warm *w, size_t bytes, struct place *stack)
     struct kvdisk_found f;
     size_t sum = 0;
     int deep = 0;
-    stack[0] = (struct place){w->m->fingerprint, UINT64_MAX};
+    stack[0] = (struct place){.parent = w->m->fingerprint};
     while (deep >= 0 && w->n < ITEMS && sum < bytes) {
         struct place *at = &stack[deep];
-        if (!kvdisk_behind(d, at->parent, at->before, &f)) {
+        if (!kvdisk_behind(d, at->parent, &at->at, &f)) {
             deep--;
             continue;
         }
-        at->before = f.age;
         sum += add(w, at->parent, &f);
         if (f.cls == 0 && f.n_tok == KV_BLOCK && deep + 1 < DEEP)
-            stack[++deep] = (struct place){prefix_chain(at->parent, f.token), UINT64_MAX};
+            stack[++deep] = (struct place){.parent = prefix_chain(at->parent, f.token)};
     }
 }
 

@@ -97,8 +97,32 @@ static void atomic_replace(void)
         CHECK(code == 0 || (code == ERR_NOMEM && !text));
         mem_free(text);
     }
+    CHECK_INT(fs_can_write(path, &e), 0); /* and leaves it as it is */
+    CHECK_INT(fs_can_write(bad, &e), ERR_NOTFOUND);
+    CHECK_INT(fs_can_write(dir, &e), ERR_IO);
+    CHECK_INT(fs_read_all(path, 4, &text, &len, &e), 0);
+    CHECK_STR(text, "two!");
+    mem_free(text);
     mem_free(left);
     mem_free(bad);
+    mem_free(path);
+}
+
+/* A pipe is written to; before, it was replaced by a file, as /dev/full was by a saved record. */
+static void pipes(void)
+{
+    struct err e = {0};
+    struct stat st;
+    char *path = in_dir("pipe"), got[8] = "";
+    CHECK_INT(mkfifo(path, 0600), 0);
+    int fd = open(path, O_RDONLY | O_NONBLOCK);
+    CHECK_INT(fs_can_write(path, &e), 0);
+    CHECK_INT(fs_write_atomic(path, "hello", 5, &e), 0);
+    CHECK_INT(read(fd, got, sizeof got), 5);
+    CHECK(memcmp(got, "hello", 5) == 0);
+    CHECK(stat(path, &st) == 0 && S_ISFIFO(st.st_mode));
+    close(fd);
+    unlink(path);
     mem_free(path);
 }
 
@@ -190,6 +214,7 @@ int main(void)
     RUN(reader_reads);
     RUN(reader_refuses);
     RUN(atomic_replace);
+    RUN(pipes);
     RUN(disk_full);
     RUN(folders);
     RUN(data_dir);

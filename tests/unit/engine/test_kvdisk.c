@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -280,6 +281,27 @@ static void killed(void)
     }
 }
 
+/* Names that are taken, or beyond which there is no next one, do not keep anything from being written. */
+static void odd_names(void)
+{
+    char odd[2][100];
+    segments(remove_file);
+    snprintf(odd[0], sizeof odd[0], "%s/0000000000000000.kv", folder);
+    snprintf(odd[1], sizeof odd[1], "%s/ffffffffffffffff.kv", folder);
+    CHECK_INT(mkdir(odd[0], 0700), 0);
+    int fd = open(odd[1], O_CREAT | O_WRONLY, 0600);
+    if (fd < 0 || !open_rig(&cold, LLAMA, false, (size_t)1 << 30))
+        return;
+    close(fd);
+    int32_t *p = prompt_of(&cold, LEN, 150, LEN, 0);
+    CHECK_INT(fresh_run(LLAMA, p, LEN), 0);
+    CHECK_INT(fresh_run(LLAMA, p, LEN), LEN - 1);
+    free(p);
+    rig_close(&cold);
+    rmdir(odd[0]);
+    unlink(odd[1]);
+}
+
 static void stays_small(void)
 {
     segments(remove_file);
@@ -303,6 +325,52 @@ static void stays_small(void)
     rig_close(&cold);
 }
 
+static int open_files(void)
+{
+    int n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    while (d && readdir(d))
+        n++;
+    if (d)
+        closedir(d);
+    return n;
+}
+
+/* A disk that takes nothing costs no answer and no open file, and nothing counts as stored; later it is used again. */
+static void full_disk(void)
+{
+    struct rlimit was, none;
+    segments(remove_file);
+    if (!open_rig(&cold, LLAMA, false, (size_t)1 << 30) || getrlimit(RLIMIT_FSIZE, &was) != 0)
+        return;
+    signal(SIGXFSZ, SIG_IGN);
+    none = (struct rlimit){1000, was.rlim_max};
+    CHECK_INT(setrlimit(RLIMIT_FSIZE, &none), 0);
+    struct rig rig;
+    if (open_rig(&rig, LLAMA, true, (size_t)1 << 30)) {
+        int before = open_files();
+        for (uint64_t k = 0; k < 6; k++) {
+            int32_t *p = prompt_of(&cold, LEN, 140 + k, LEN, 0);
+            CHECK_INT(cached_of(&rig, p, LEN), 0);
+            free(p);
+        }
+        struct engine_stats st = stats_of(&rig);
+        for (int i = 0; i < 60000 && st.disk_blocks; i++, st = stats_of(&rig))
+            nap_ms(1);
+        CHECK_INT(st.disk_blocks, 0);
+        CHECK_INT(st.disk_bytes, 0);
+        CHECK_INT(st.disk_written_total, 0);
+        CHECK_INT(open_files(), before);
+        rig_close(&rig);
+    }
+    CHECK_INT(setrlimit(RLIMIT_FSIZE, &was), 0);
+    int32_t *p = prompt_of(&cold, LEN, 140, LEN, 0);
+    CHECK_INT(fresh_run(LLAMA, p, LEN), 0);
+    CHECK_INT(fresh_run(LLAMA, p, LEN), LEN - 1);
+    free(p);
+    rig_close(&cold);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 1 + N_PATH)
@@ -323,6 +391,8 @@ int main(int argc, char **argv)
         RUN(branches);
         RUN(crowd);
         RUN(killed);
+        RUN(full_disk);
+        RUN(odd_names);
         RUN(stays_small);
     }
     segments(remove_file);
