@@ -28,7 +28,7 @@ struct http_opts {
     int stall_ms;        /* a stream's client that takes nothing for so long is dropped; 0: 30,000 */
     size_t body_max;     /* 0: 32 MiB */
     size_t stream_max;   /* bytes waiting in one stream; 0: 64 KiB; reserved while a stream is open */
-    /* Memory for bodies and streams: non-zero refuses (503). May be NULL. */
+    /* Memory for bodies and streams: non-zero refuses (503). Also asked for each connection's buffers. May be NULL. */
     int (*reserve)(void *arg, size_t bytes);
     void (*release)(void *arg, size_t bytes);
     /* Epoll thread, as soon as the headers are there: may call http_reply (the body is then not read); must not block. */

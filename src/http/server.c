@@ -76,13 +76,18 @@ static int listen_all(struct http_server *s, struct err *e)
 static void count_connection(void *cls, struct MHD_Connection *conn, void **socket_cls,
                              enum MHD_ConnectionNotificationCode what)
 {
-    (void)conn, (void)socket_cls;
+    (void)conn;
     struct http_server *s = cls;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         atomic_fetch_add(&s->connections, 1);
         atomic_fetch_add(&s->open_connections, 1);
+        /* its buffers live as long as it; where memory is that short its requests are refused anyway */
+        if (s->o.reserve && s->o.reserve(s->o.arg, HTTP_HEADER_MEMORY) == 0)
+            *socket_cls = s;
     } else {
         atomic_fetch_sub(&s->open_connections, 1);
+        if (*socket_cls && s->o.release)
+            s->o.release(s->o.arg, HTTP_HEADER_MEMORY);
     }
 }
 

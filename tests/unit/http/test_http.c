@@ -212,6 +212,27 @@ static void whole_answers_and_keep_alive(void)
     app_stop();
 }
 
+/* What the library holds for a connection counts while it is open, also between requests. */
+static void connections_are_counted(void)
+{
+    enum { N = 5 };
+    CHECK_INT(app_start(NULL), 0);
+    int fd[N];
+    for (int i = 0; i < N; i++) {
+        fd[i] = dial();
+        say(fd[i], "GET /now HTTP/1.1\r\nHost: x\r\n\r\n");
+        CHECK(hear(fd[i], "now"));
+    }
+    CHECK(until(&n_done, N));
+    CHECK(atomic_load(&n_reserved) >= N * 32768);
+    for (int i = 0; i < N; i++)
+        close(fd[i]);
+    for (int i = 0; i < 500 && atomic_load(&n_reserved); i++)
+        nap(10);
+    CHECK_INT(atomic_load(&n_reserved), 0);
+    app_stop();
+}
+
 static void body_limits(void)
 {
     CHECK_INT(app_start("127.0.0.1"), 0);
@@ -507,6 +528,7 @@ static void every_allocation_fails_in_turn(void)
 int main(void)
 {
     RUN(whole_answers_and_keep_alive);
+    RUN(connections_are_counted);
     RUN(body_limits);
     RUN(hostile_heads);
     RUN(streams_arrive_at_once);
