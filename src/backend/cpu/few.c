@@ -9,7 +9,7 @@
  *
  * Every worker has a share of a matrix, and takes it in pieces from front to back: a stream of memory is read at full speed only
  * some 64 KiB behind its beginning, so it shall have one beginning. Who is through with his share helps the others with
- * theirs, from the back, and the last pieces, for which all wait, are small. */
+ * theirs, from the back, and the last pieces, for which all wait, are small. Heads of one page of the cache lie side by side, too. */
 #include "backend/cpu/cpu.h"
 #include "base/mem.h"
 
@@ -167,9 +167,9 @@ void few_done(struct few *f)
 
 /* ---- walking ---- */
 
-/* Units [begin, end) of a step. */
+/* Units [begin, end) of a step, `most` or fewer. */
 struct few_piece {
-    size_t begin, end;
+    size_t begin, end, most;
 };
 
 /* Of each thread's share of a step's units: how many were taken from its front, and from its back. */
@@ -217,8 +217,8 @@ static void few_chain(const struct run *r, const struct few_step *s)
     }
 }
 
-/* Takes from thread `of`'s share of n units: of what is left, three quarters from the front for its owner, half from the back for
- * others. More at once is hardly faster, and a thread whose core is shared would hold up the others. */
+/* Takes at most p->most of thread `of`'s share of n units: of what is left, three quarters from the front for its owner, half from
+ * the back for others. More at once is hardly faster, and a thread whose core is shared would hold up the others. */
 static bool few_take(atomic_ullong *shares, size_t n, size_t threads, size_t of, bool owner, struct few_piece *p)
 {
     size_t from = n * of / threads, size = n * (of + 1) / threads - from;
@@ -228,6 +228,7 @@ static bool few_take(atomic_ullong *shares, size_t n, size_t threads, size_t of,
         if (left == 0)
             return false;
         size_t some = owner ? (3 * left + 3) / 4 : (left + 1) / 2;
+        some = some < p->most ? some : p->most;
         p->begin = from + (owner ? front : size - back - some);
         p->end = p->begin + some;
         next = taken + (owner ? some : (unsigned long long)some << FEW_BITS);
@@ -308,19 +309,11 @@ static void few_do(const struct run *r, const struct few_step *f, size_t begin, 
         few_rows(r, s, begin, end);
 }
 
-static void few_attend(const struct run *r, const struct few_step *f, int n_threads)
+/* The attention of a step, NULL if it is another. */
+static const struct micro *few_attn(const struct plan *p, const struct few_step *f)
 {
-    const struct micro *m = &r->p->micro[r->p->step[f->step].first];
-    struct attend_cut c = attend_cut(r, m, n_threads);
-    size_t piece, last, count = 0;
-    for (; pool_take(&r->work[r->few], c.pieces, 1, &piece, &last); count++) {
-        if (!count)
-            few_chain(r, f);
-        if (piece == 0)
-            few_publish(r, f);
-        attend_piece(r, m, &c, piece, true);
-    }
-    pool_wait(r->b->pool, &r->work[r->few], c.pieces, count);
+    const struct step *s = f->step >= 0 ? &p->step[f->step] : NULL;
+    return s && s->kind == MICRO_ATTN ? &p->micro[s->first] : NULL;
 }
 
 int few_walk(struct run *r, int thread, int n_threads)
@@ -334,18 +327,21 @@ int few_walk(struct run *r, int thread, int n_threads)
             break;
         if (!run_go_on(r, thread, r->few))
             return r->few;
-        if (f->step >= 0 && r->p->step[f->step].kind == MICRO_ATTN) {
-            few_attend(r, f, n_threads);
-            continue;
-        }
-        struct few_piece p;
-        size_t units = few_units(r, f), count = 0;
+        const struct micro *attn = few_attn(r->p, f);
+        struct attend_cut cut = {.pieces = 0};
+        if (attn)
+            cut = attend_cut(r, attn, n_threads);
+        size_t units = attn ? cut.pieces : few_units(r, f), count = 0;
+        struct few_piece p = {.most = attn ? 1 : units};
         for (; few_next(r, units, (size_t)thread, threads, &p); count += p.end - p.begin) {
             if (!count)
                 few_chain(r, f);
             if (p.begin == 0)
                 few_publish(r, f);
-            few_do(r, f, p.begin, p.end);
+            if (attn)
+                attend_piece(r, attn, &cut, p.begin, true);
+            else
+                few_do(r, f, p.begin, p.end);
         }
         pool_wait(r->b->pool, &r->work[r->few], units, count);
     }
