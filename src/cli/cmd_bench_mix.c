@@ -126,6 +126,8 @@ static void print(const struct mix *m, const struct values *v, const struct resu
                r->intruder_s);
     printf("memory: peak %s of %s; %llu models had to leave\n", out_bytes(a, r->peak), out_bytes(b, r->ceiling),
            (unsigned long long)r->evicted);
+    if (r->evicted)
+        printf("the parts hold no loads: each model was there before its own began\n");
 }
 
 static void json_times(struct jsonw *w, const char *key, const struct mix_times *t)

@@ -6,6 +6,7 @@
 /* What a step aims to stay below when a sequence of the same model waits for its next token, and when nobody but its prompt was there for
  * a while. Who comes takes such a step away: the quieter it was, the less is lost by that. */
 static const double SLICE_S = 0.1, QUIET_S = 2, QUIET_SHARE = 0.25;
+static const double NEW_ROOM = 0.05; /* plans leave so much until it is known how right they are */
 
 static double alone_s(const struct engine_model *m)
 {
@@ -54,8 +55,10 @@ int budget_chunk(const struct engine *g, struct engine_model *m)
 {
     struct sched_aim a = {
         .chunk = g->opts.prefill_chunk, .slice_s = SLICE_S, .at_work = at_work(g, m), .step = g->n_step};
-    if (m->cost.share <= 0)
+    if (m->cost.tok <= 0) {
         m->cost.share = share_of(m->graph);
+        m->cost.room = NEW_ROOM;
+    }
     for (size_t i = 0; i < m->n_live; i++)
         a.beside += m->sched[i].admitted && m->sched[i].todo == 1;
     m->limit_s = a.beside && a.at_work == 1 ? SLICE_S : 0;

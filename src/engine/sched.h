@@ -87,7 +87,7 @@ struct sched_did {
     double seconds; /* all that it took */
     double limit;   /* what it was to take at most; 0: nothing was promised */
 };
-enum { SCHED_LATE = 130 };
+enum { SCHED_LATE = 160 };
 void sched_cost_add(struct sched_cost *c, const struct sched_did *d);
 
 struct sched_aim {
