@@ -15,6 +15,8 @@ void pump_add(struct gen *g)
         u->all->prev = g;
     u->all = g;
     u->n_all++;
+    if (g->deadline_ns && (!u->first_ns || g->deadline_ns < u->first_ns))
+        u->first_ns = g->deadline_ns;
     pthread_cond_signal(&u->wake);
     pthread_mutex_unlock(&u->mu);
 }
@@ -56,15 +58,23 @@ void pump_phase(struct gen *g, enum gen_phase phase)
     pthread_mutex_unlock(&u->mu);
 }
 
-static struct gen *take(struct pump *u, uint64_t until)
+/* When the pump has to look even if nobody wakes it; under u->mu. */
+static uint64_t next_look(const struct pump *u, uint64_t tick)
 {
-    struct timespec at = {(time_t)(until / 1000000000), (long)(until % 1000000000)};
+    return u->first_ns && u->first_ns < tick ? u->first_ns : tick;
+}
+
+static struct gen *take(struct pump *u, uint64_t tick)
+{
     pthread_mutex_lock(&u->mu);
-    while (!u->ready && !u->stop)
+    while (!u->ready && !u->stop) {
+        uint64_t until = next_look(u, tick);
+        struct timespec at = {(time_t)(until / 1000000000), (long)(until % 1000000000)};
         if (!u->all)
             pthread_cond_wait(&u->wake, &u->mu);
         else if (pthread_cond_timedwait(&u->wake, &u->mu, &at) != 0)
             break;
+    }
     struct gen *g = u->ready;
     if (g) {
         u->ready = g->next_ready;
@@ -99,6 +109,19 @@ static void forget(struct pump *u, struct gen *g)
     pthread_mutex_unlock(&u->mu);
 }
 
+/* The next time that is over before its model is there; who is past that ends by the engine's clock. */
+static void set_first(struct pump *u)
+{
+    uint64_t now = clock_ns();
+    pthread_mutex_lock(&u->mu);
+    u->first_ns = 0;
+    for (const struct gen *g = u->all; g; g = g->next)
+        if (g->deadline_ns > now && atomic_load(&g->phase) <= GEN_STARTING &&
+            (!u->first_ns || g->deadline_ns < u->first_ns))
+            u->first_ns = g->deadline_ns;
+    pthread_mutex_unlock(&u->mu);
+}
+
 /* Only this thread takes generations off the list, so walking it needs no lock between the steps. */
 static void signs_of_life(struct pump *u)
 {
@@ -113,6 +136,7 @@ static void signs_of_life(struct pump *u)
         g = g->next;
         pthread_mutex_unlock(&u->mu);
     }
+    set_first(u);
 }
 
 static void *pump_main(void *arg)
@@ -128,13 +152,14 @@ static void *pump_main(void *arg)
         }
         pthread_mutex_lock(&u->mu);
         bool stop = u->stop;
+        uint64_t look = next_look(u, tick), now = clock_ns();
         pthread_mutex_unlock(&u->mu);
         if (stop)
             return NULL;
-        if (clock_ns() >= tick) {
+        if (now >= look)
             signs_of_life(u);
+        if (now >= tick)
             tick = clock_ns() + 1000000000;
-        }
     }
 }
 

@@ -22,6 +22,7 @@ struct pump {
     struct gen *all;          /* every generation, newest first */
     struct gen *ready, *tail; /* those with something to do */
     int n_all;
+    uint64_t first_ns; /* when the time of one of them is over first, while it waits for its model; 0: never */
     pthread_t thread;
     bool running, stop;
 };

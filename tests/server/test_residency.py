@@ -87,6 +87,15 @@ def two_models_in_the_place_of_one_take_turns():
         assert wait_for(s.idle)
         alone = s.chat("hello", model="one:1", max_tokens=8)["choices"]
         assert alone == s.chat("hello", model="one:1", max_tokens=8)["choices"]
+        c = s.raw_post("/v1/completions", {"model": "one:1", "prompt": "x", "max_tokens": 3500, "ignore_eos": True, "stream": True})
+        assert wait_for(lambda: s.metric("hearth_requests_running") > 0, 60)
+        begun = time.monotonic()
+        for _ in range(6):  # a time that is over while the model waits for memory is noticed then, not at the next full second
+            r = s.post("/v1/completions", {"model": "two:1", "prompt": "x", "max_tokens": 1, "timeout": 0.2})
+            assert r.status == 504 and "waited for its model" in r.error["message"], (r.status, r.body)
+        assert time.monotonic() - begun < 4.5
+        c.close()
+        assert wait_for(s.idle, 60)
 
 
 def a_handful():
