@@ -31,6 +31,14 @@ AVX512_INLINE __m512i e2m1_table(int zero)
     return _mm512_broadcast_i32x4(_mm_add_epi8(t, _mm_set1_epi8((char)zero)));
 }
 
+/* 64 bytes in a register. As an operand they would be loaded once for each use, and half the units do not begin on a line. */
+AVX512_INLINE __m512i load_plane(const uint8_t *p)
+{
+    __m512i x = _mm512_loadu_si512(p);
+    __asm__("" : "+v"(x));
+    return x;
+}
+
 AVX512_INLINE void load_codes(__m512i q[8], const uint8_t *p, const struct kernel_format *f)
 {
     const __m512i low = _mm512_set1_epi8(15), e2m1 = f->e2m1 ? e2m1_table(f->zero) : low;
@@ -41,7 +49,7 @@ AVX512_INLINE void load_codes(__m512i q[8], const uint8_t *p, const struct kerne
         return;
     }
     for (int j = 0; j < 4; j++) {
-        __m512i z = _mm512_loadu_si512(p + 64 * j);
+        __m512i z = bits == 6 ? load_plane(p + 64 * j) : _mm512_loadu_si512(p + 64 * j);
         q[j] = _mm512_and_si512(z, low);
         q[j + 4] = _mm512_and_si512(_mm512_srli_epi16(z, 4), low);
     }
@@ -55,9 +63,9 @@ AVX512_INLINE void load_codes(__m512i q[8], const uint8_t *p, const struct kerne
         }
     }
     if (bits == 6) { /* bits 2s..2s+1 of plane p become bits 4..5 of quad 4p+s */
-        __m512i two = _mm512_set1_epi8(48);
+        __m512i two = _mm512_set1_epi8(48), plane[2] = {load_plane(p + 256), load_plane(p + 320)};
         for (int j = 0; j < 8; j++) {
-            __m512i h = _mm512_loadu_si512(p + 256 + 64 * (j / 4));
+            __m512i h = plane[j / 4];
             int s = j % 4;
             __m512i at4 =
                 s < 2 ? _mm512_slli_epi16(h, (unsigned)(4 - 2 * s)) : _mm512_srli_epi16(h, (unsigned)(2 * s - 4));
