@@ -179,7 +179,8 @@ void gen_generate(struct gen *g)
     g->n_choices = (int)n * g->p.n;
     for (size_t i = 0; i < n; i++)
         if (gen_submit(g, i, &e)) {
-            gen_fail_err(g, &e, g->p.chat ? "messages" : "prompt");
+            bool bias = strncmp(e.msg, "logit_bias", 10) == 0; /* which only the model's vocabulary shows to be wrong */
+            gen_fail_err(g, &e, bias ? "logit_bias" : g->p.chat ? "messages" : "prompt");
             return;
         }
     pump_phase(g, GEN_RUNNING);

@@ -44,7 +44,7 @@ def absurd_parameters_are_named():
         r = s.post("/v1/chat/completions", {"messages": MESSAGES, "logprobs": True, "top_logprobs": 21})
         assert r.status == 400 and r.error["param"] == "top_logprobs"
         for key, v in (("prompt", None), ("prompt", 5), ("prompt", []), ("prompt", [[]]), ("prompt", [1, "x"]), ("prompt", [1.5]), ("prompt", {"a": 1}), ("prompt", ["x"] * 200),
-                       ("logprobs", 21), ("logprobs", True), ("suffix", "end"), ("echo", 1), ("n", 99)):
+                       ("logprobs", 21), ("logprobs", True), ("suffix", "end"), ("echo", 1), ("n", 99), ("logit_bias", {"9999999": 1})):
             r = s.post("/v1/completions", dict({"prompt": "x", "max_tokens": 2}, **{key: v}))
             assert r.status == 400 and r.error["param"] == key, (key, v, r.status, r.body)
         r = s.post("/v1/completions", {"prompt": [99999999], "max_tokens": 2})
