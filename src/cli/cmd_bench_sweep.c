@@ -53,7 +53,8 @@ struct sweep {
     struct bench_model *m;
     const char *name; /* as the table shows it */
     bool precise, warm;
-    struct buf kept; /* rows as JSON lines */
+    int rows;        /* told */
+    struct buf kept; /* as JSON lines */
     /* progress of this model */
     bool tty;
     int test, n_tests;
@@ -102,6 +103,7 @@ static int tell(struct sweep *s, const struct bench_row *row, struct err *e)
     struct buf line = {0};
     struct jsonw w;
     bool found = s->record && bench_record_find(s->record, row, &a);
+    s->rows++;
     if (!s->v->json)
         bench_row_print(row, found ? &a : NULL);
     jsonw_init(&w, &line);
@@ -296,6 +298,8 @@ static int run_models(struct sweep *s, int n, char **names, struct err *e)
     }
     for (int i = 0; i < n && !r; i++)
         r = run_variants(s, names[i], e);
+    if (!r && !s->rows && !s->v->ask)
+        r = err_set(e, ERR_LIMIT, "nothing was measured: every test was left out");
     if (!r && s->v->save)
         r = fs_write_atomic(s->v->save, s->kept.data ? s->kept.data : "", s->kept.len, e);
     return r;
