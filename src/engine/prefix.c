@@ -24,7 +24,10 @@ static struct kv_page **bucket_of(const struct kv_store *s, struct kv_hash h)
 int prefix_reserve(struct kv_store *s)
 {
     size_t old = s->n_bucket, n = old * 2, bytes = sizeof(struct kv_page *);
-    if (s->n_indexed < old)
+    pthread_mutex_lock(&s->lock); /* a model that leaves takes its blocks along */
+    bool space = s->n_indexed < old;
+    pthread_mutex_unlock(&s->lock);
+    if (space)
         return 0;
     void *mem;
     int rc = ledger_alloc(s->own_index, n * bytes, &mem, NULL);
