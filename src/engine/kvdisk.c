@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/rng.h"
 #include "engine/kvdisk_index.h"
 #include <dirent.h>
 #include <errno.h>
@@ -538,6 +539,7 @@ int kvdisk_open(struct kvdisk **out, const struct kvdisk_opts *o, struct err *e)
         rc = ledger_alloc(d->own, KVDISK_BUCKETS * sizeof *d->index.bucket, &mem, e);
     if (rc == 0) {
         d->index.bucket = mem;
+        d->index.seed = rng_entropy();
         rc = take_folder(d, o->dir, e);
     }
     if (rc == 0)

@@ -1,5 +1,6 @@
 /* kvdisk_index: see kvdisk_index.h. */
 #include "engine/kvdisk_index.h"
+#include "base/rng.h"
 
 static struct kvdisk_bucket *bucket_of(const struct kvdisk_index *x, struct kv_hash h)
 {
@@ -47,15 +48,7 @@ static bool before(const struct kvdisk_rec *a, const struct kvdisk_rec *b)
     return c ? c < 0 : a < b;
 }
 
-/* By chance, so that the tree is flat: no one has a larger one than who is above him. splitmix64. */
-static uint64_t rank(const struct kvdisk_rec *r)
-{
-    uint64_t z = r->serial * 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
+/* By rank, so that the tree is flat: no one has a larger one than who is above him. */
 static struct kvdisk_rec *tree_add(struct kvdisk_rec *t, struct kvdisk_rec *r)
 {
     if (!t)
@@ -63,7 +56,7 @@ static struct kvdisk_rec *tree_add(struct kvdisk_rec *t, struct kvdisk_rec *r)
     bool left = before(r, t);
     struct kvdisk_rec *up = tree_add(left ? t->left : t->right, r);
     *(left ? &t->left : &t->right) = up;
-    if (rank(up) <= rank(t))
+    if (up->rank <= t->rank)
         return t;
     if (left) {
         t->left = up->right;
@@ -80,7 +73,7 @@ static struct kvdisk_rec *tree_join(struct kvdisk_rec *a, struct kvdisk_rec *b)
 {
     if (!a || !b)
         return a ? a : b;
-    if (rank(a) > rank(b)) {
+    if (a->rank > b->rank) {
         a->right = tree_join(a->right, b);
         return a;
     }
@@ -119,7 +112,10 @@ struct kvdisk_rec *kvdisk_index_new(struct kvdisk_index *x)
 void kvdisk_index_enter(struct kvdisk_index *x, struct kvdisk_rec *r)
 {
     struct kvdisk_bucket *b = bucket_of(x, r->head.parent);
+    uint32_t chance[4];
     r->serial = ++x->n_entered;
+    rng_philox(x->seed, 0, r->serial, chance);
+    r->rank = (uint64_t)chance[0] << 32 | chance[1];
     r->left = r->right = NULL;
     r->chain = b->chain;
     b->chain = r;

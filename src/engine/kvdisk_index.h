@@ -9,6 +9,7 @@ struct kvdisk_rec {
     struct kvdisk_rec *chain;        /* of its bucket, newest first; free list */
     struct kvdisk_rec *left, *right; /* of its bucket's tree */
     uint64_t serial;                 /* larger is newer */
+    uint64_t rank;                   /* in the tree: by chance */
     struct kvdisk_segment *seg;      /* NULL: not yet written */
     uint64_t off;
     struct kvdisk_head head;
@@ -28,6 +29,8 @@ enum { KVDISK_BUCKETS = 16384 };
 struct kvdisk_index {
     struct kvdisk_bucket *bucket; /* [KVDISK_BUCKETS], the caller's, zeroed */
     struct kvdisk_rec *free;
+    uint64_t
+        seed; /* the caller's, which no client knows: whose prompts decide the order must not decide the tree's shape */
     uint64_t n_entered, n_dropped; /* ever */
 };
 

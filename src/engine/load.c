@@ -204,26 +204,13 @@ static int read_header(struct engine_model *m, const struct engine_load *a, stru
     return a->header ? a->header(a->header_arg, m->file, e) : 0;
 }
 
-/* The largest KV that a live request may come to need. */
+/* The largest KV that a live request may come to need: a load must leave room for it, or that request could never end. */
 static size_t largest_promise(const struct engine *g, bool begun)
 {
     size_t most = 0;
     for (const struct request *r = g->all; r; r = r->next)
         if ((atomic_load(&r->begun) || !begun) && r->worst_bytes > most)
             most = r->worst_bytes;
-    return most;
-}
-
-/* What a load must leave: that, or the request could never end; and where models are loaded already, what a short request to one of them
- * takes, which may be on its way and would find nothing. */
-static size_t promised_to(const struct engine *g)
-{
-    enum { SHORT = 4 * KV_BLOCK };
-    size_t most = largest_promise(g, false);
-    for (const struct engine_model *m = g->models; m; m = m->next) {
-        size_t one = m->load_need ? 0 : kv_bytes(m->graph, m->info.n_ctx < SHORT ? m->info.n_ctx : SHORT, g->max_tok);
-        most = one > most ? one : most;
-    }
     return most;
 }
 
@@ -239,7 +226,7 @@ void engine_limit(struct engine *g, size_t bytes)
 size_t engine_short(struct engine *g, size_t need, size_t *hard)
 {
     pthread_mutex_lock(&g->lock);
-    size_t room = load_room_alone(g), promised = promised_to(g), pending = load_pending(g);
+    size_t room = load_room_alone(g), promised = largest_promise(g, false), pending = load_pending(g);
     size_t free = ledger_free_bytes(g->ledger) + kv_spare(&g->kv),
            a = need + pending > free ? need + pending - free : 0;
     size_t b = need + promised > room ? need + promised - room : 0;
@@ -251,16 +238,15 @@ size_t engine_short(struct engine *g, size_t need, size_t *hard)
 static int announce(struct engine *g, struct engine_model *m, size_t need, struct err *e)
 {
     pthread_mutex_lock(&g->lock);
-    size_t room = load_room_alone(g), promised = promised_to(g), pending = load_pending(g);
+    size_t room = load_room_alone(g), promised = largest_promise(g, false), pending = load_pending(g);
     int rc =
         ledger_reserve(m->own_weights, need + pending, e); /* asked only for its message, which names the holders */
     if (rc == 0) {
         ledger_release(m->own_weights, need + pending);
         if (need + promised > room)
-            rc = err_set(
-                e, ERR_NOMEM,
-                "%s needs %.1f MiB; %.1f MiB are free, but requests to the loaded models may need %.1f MiB of them",
-                m->name, (double)need / 1048576.0, (double)room / 1048576.0, (double)promised / 1048576.0);
+            rc = err_set(e, ERR_NOMEM,
+                         "%s needs %.1f MiB; %.1f MiB are free, but running requests may yet need %.1f MiB of them",
+                         m->name, (double)need / 1048576.0, (double)room / 1048576.0, (double)promised / 1048576.0);
     }
     if (rc == 0) {
         m->load_need = need;

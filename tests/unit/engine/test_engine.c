@@ -451,21 +451,6 @@ static int give_up(void *arg, uint64_t done, uint64_t total)
     return ++*(int *)arg > 0;
 }
 
-struct meanwhile {
-    const struct rig *rig;
-    struct request *r;
-};
-
-static int ask_meanwhile(void *arg, uint64_t done, uint64_t total)
-{
-    struct meanwhile *w = arg;
-    (void)done;
-    (void)total;
-    if (!w->r)
-        w->r = go(w->rig, args_of(w->rig, NULL, 0, 50), 2, 200);
-    return w->r == NULL;
-}
-
 static void loads_are_all_or_nothing(void)
 {
     struct rig rig;
@@ -501,19 +486,6 @@ static void loads_are_all_or_nothing(void)
     CHECK_INT(end_of(r).type, EVENT_DONE);
     request_free(r);
     CHECK(m == NULL);
-    struct meanwhile w = {.rig = &rig}; /* nor what a short request to a model that is there already takes */
-    load.progress = ask_meanwhile;
-    load.progress_arg = &w;
-    rc = ERR_NOMEM;
-    for (size_t room = 400000; rc == ERR_NOMEM && room < 1 << 26; room += 1 << 15) {
-        engine_trim(rig.engine, SIZE_MAX);
-        CHECK_INT(ledger_set_ceiling(rig.ledger, before + room, NULL), 0);
-        rc = engine_model_load(rig.engine, &load, &m, &e);
-    }
-    CHECK_INT(rc, 0);
-    CHECK(w.r && end_of(w.r).type == EVENT_DONE);
-    request_free(w.r);
-    engine_model_leave(m);
     rig_close(&rig);
 }
 

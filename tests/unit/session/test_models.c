@@ -357,6 +357,7 @@ static void pressure_makes_idle_models_leave(void)
     CHECK(!later.failed);
     CHECK_INT(later.rounds, 5);
     hearth_model_unref(a);
+    CHECK(comes(limit_is_back, h));
     hearth_close(h);
 }
 
