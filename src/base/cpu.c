@@ -202,17 +202,30 @@ int cpu_count(void)
     return n < 1 ? 1 : n;
 }
 
-/* Prefetchers start anew at every 4 KiB of a stream and stop while the core computes; Zen 4's do better alone (docs/perf-log.md). */
+#if defined(__x86_64__)
+static unsigned cpu_family(void)
+{
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d))
+        return 0;
+    unsigned family = a >> 8 & 15;
+    return family == 15 ? family + (a >> 20 & 255) : family;
+}
+#endif
+
+/* Prefetchers start anew at every 4 KiB of a stream and stop while the core computes; Zen 4's do better alone, and Zen 5's need it
+ * most (docs/perf-log.md). */
 size_t cpu_stream_ahead(void)
 {
 #if defined(__x86_64__)
+    enum { ZEN5 = 26 };
     unsigned a, b, c, d;
     if (!__get_cpuid(0, &a, &b, &c, &d))
         return 0;
     if (b == signature_INTEL_ebx && d == signature_INTEL_edx && c == signature_INTEL_ecx)
         return 2048;
     if (b == signature_AMD_ebx && d == signature_AMD_edx && c == signature_AMD_ecx)
-        return cpu_features() & CPU_AVX512 ? 0 : 1536;
+        return cpu_family() >= ZEN5 ? 8192 : cpu_features() & CPU_AVX512 ? 0 : 1536;
 #endif
     return 0;
 }

@@ -79,21 +79,26 @@ AVX512_INLINE __m512 load_half(const uint8_t *p)
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
 }
 
-/* The twelve packed bytes of 16 rows -> bytes [8 scales, 8 minima][16 rows]. */
-AVX512_INLINE void unpack_k_scales(uint8_t s[256], const uint8_t *head)
+/* The twelve packed bytes of 16 rows -> bytes [8 scales, 8 minima][16 rows]. In registers: a core does not forward a part of a store. */
+AVX512_INLINE void unpack_k_scales(__m512i s[4], const uint8_t *head)
 {
     const __m512i m63 = _mm512_set1_epi8(63), m15 = _mm512_set1_epi8(15), m48 = _mm512_set1_epi8(48);
     __m512i a = _mm512_loadu_si512(head + 64), b = _mm512_loadu_si512(head + 128), c = _mm512_loadu_si512(head + 192);
     __m512i a2 = _mm512_srli_epi16(a, 2), b2 = _mm512_srli_epi16(b, 2), c4 = _mm512_srli_epi16(c, 4);
-    _mm512_store_si512(s, _mm512_and_si512(a, m63));
-    _mm512_store_si512(s + 64, _mm512_ternarylogic_epi32(_mm512_and_si512(c, m15), a2, m48, 0xF8));
-    _mm512_store_si512(s + 128, _mm512_and_si512(b, m63));
-    _mm512_store_si512(s + 192, _mm512_ternarylogic_epi32(_mm512_and_si512(c4, m15), b2, m48, 0xF8));
+    s[0] = _mm512_and_si512(a, m63);
+    s[1] = _mm512_ternarylogic_epi32(_mm512_and_si512(c, m15), a2, m48, 0xF8);
+    s[2] = _mm512_and_si512(b, m63);
+    s[3] = _mm512_ternarylogic_epi32(_mm512_and_si512(c4, m15), b2, m48, 0xF8);
 }
 
-AVX512_INLINE __m512 bytes_ps(const uint8_t *p)
+/* The first 16 of a queue of 128 bytes, which go to its end. */
+AVX512_INLINE __m512 next_bytes_ps(__m512i q[2])
 {
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+    __m512 first = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(q[0])));
+    __m512i rest = _mm512_alignr_epi32(q[1], q[0], 4);
+    q[1] = _mm512_alignr_epi32(q[0], q[1], 4);
+    q[0] = rest;
+    return first;
 }
 
 AVX512_INLINE __m512 sbytes_ps(const uint8_t *p)
@@ -116,10 +121,10 @@ AVX512_INLINE __m512 e5m3_ps(const uint8_t *p)
     return _mm512_cvtph_ps(_mm256_slli_epi16(v, 7));
 }
 
-/* Header numbers of a unit, then of each of its blocks. */
+/* Header numbers of a unit. */
 struct unit512 {
     __m512 d, m;
-    uint8_t s[256] __attribute__((aligned(64)));
+    __m512i s[4]; /* bytes [8 scales, 8 minima][16 rows], of the next block first */
 };
 
 AVX512_INLINE void load_unit(struct unit512 *u, const uint8_t *head, const struct kernel_format *f)
@@ -135,7 +140,7 @@ AVX512_INLINE void load_unit(struct unit512 *u, const uint8_t *head, const struc
     }
 }
 
-AVX512_INLINE void load_block(struct block512 *w, const struct unit512 *u, const uint8_t *head, int b,
+AVX512_INLINE void load_block(struct block512 *w, struct unit512 *u, const uint8_t *head, int b,
                               const struct kernel_format *f)
 {
     if (f->e2m1) {
@@ -150,8 +155,8 @@ AVX512_INLINE void load_block(struct block512 *w, const struct unit512 *u, const
         w->d = _mm512_mul_ps(u->d, sbytes_ps(head + 32 + 32 * b));
         w->m = _mm512_mul_ps(u->d, sbytes_ps(head + 48 + 32 * b));
     } else if (f->blocks == 8) {
-        w->d = _mm512_mul_ps(u->d, bytes_ps(u->s + 16 * b));
-        w->m = _mm512_mul_ps(u->m, bytes_ps(u->s + 128 + 16 * b));
+        w->d = _mm512_mul_ps(u->d, next_bytes_ps(u->s));
+        w->m = _mm512_mul_ps(u->m, next_bytes_ps(u->s + 2));
     }
     load_codes(w->q, head + f->header + (size_t)b * layout_block_bytes(f), f);
 }
@@ -275,34 +280,56 @@ AVX512_INLINE void fetch(const uint8_t *w, size_t ahead, int b, const struct ker
 /* One token: a stream over the weights. */
 AVX512_INLINE void single(const struct linear_args *a, size_t g, size_t t, const struct kernel_format *f, bool wide)
 {
-    const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
-    const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
     size_t units = a->k / 32 / (size_t)f->blocks, width = layout_tile_width(a->n_tok, t);
+    const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k),
+                  *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
     __m512 acc = _mm512_setzero_ps();
     for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
         struct unit512 unit;
         load_unit(&unit, w, f);
-        for (int b = 0; b < f->blocks; b++) {
+        for (int b = 0; b < f->blocks; b++, tile += width * layout_token_bytes(wide)) {
             struct block512 blk;
             fetch(w, a->ahead, b, f);
             load_block(&blk, &unit, w, b, f);
-            struct act_block x = layout_act(tile, width, u * (size_t)f->blocks + (size_t)b, wide);
+            struct act_block x = layout_act(tile, width, 0, wide);
             step(&acc, &blk, &x, t % 8, 1, f, wide);
         }
     }
     store_rows(a, g, t, acc);
 }
 
-/* Tokens [t, t + n), n <= STRIPE. Where one token alone is best left to the hardware's prefetcher, several are not: it stops while they
- * are multiplied. */
+/* The first m = 1, 2 or 4 of n tokens, from t of a tile on; returns m. */
+AVX512_INLINE size_t some(__m512 *acc, const struct block512 *w, const struct act_block *tile, size_t t, size_t n,
+                          const struct kernel_format *f, bool wide)
+{
+    if (n > 3) {
+        step(acc, w, tile, t, 4, f, wide);
+        return 4;
+    }
+    if (n > 1) {
+        step(acc, w, tile, t, 2, f, wide);
+        return 2;
+    }
+    step(acc, w, tile, t, 1, f, wide);
+    return 1;
+}
+
+/* Tokens [t, t + n), n <= STRIPE: whole tiles of eight, then a part of one. Where one token alone is best left to the hardware's
+ * prefetcher, several are not: it stops while they are multiplied. Where a tile lies is found by one addition: a core sees little
+ * beyond the products of a tile, and waits for what takes long to compute. */
 AVX512_INLINE void stripe(const struct linear_args *a, size_t g, size_t t, size_t n, const struct kernel_format *f,
                           bool wide)
 {
     const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
-    size_t units = a->k / 32 / (size_t)f->blocks, ahead = a->ahead ? a->ahead : AHEAD;
+    size_t units = a->k / 32 / (size_t)f->blocks, ahead = a->ahead ? a->ahead : AHEAD, whole = t % 8 ? 0 : n / 8 * 8;
+    size_t rest_width = layout_tile_width(a->n_tok, t + whole), tile_bytes = layout_tile_offset(a->k, 8, wide);
+    const uint8_t *tiles = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide),
+                  *rest = (const uint8_t *)a->act + layout_tile_offset(a->k, t + whole, wide);
     __m512 acc[STRIPE];
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         acc[i] = _mm512_setzero_ps();
+        __asm__("" : "+m"(acc[i])); /* else gcc makes it a string instruction, which is slow to begin */
+    }
     for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
         struct unit512 unit;
         load_unit(&unit, w, f);
@@ -312,21 +339,16 @@ AVX512_INLINE void stripe(const struct linear_args *a, size_t g, size_t t, size_
             load_block(&blk, &unit, w, b, f);
             for (int j = 0; j < 8; j++)
                 __asm__("" : "+v"(blk.q[j])); /* in registers, for all tokens */
-            for (size_t i = 0, m; i < n; i += m) {
-                size_t room = 8 - (t + i) % 8, left = n - i < room ? n - i : room;
-                const uint8_t *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t + i, wide);
-                struct act_block x =
-                    layout_act(tile, layout_tile_width(a->n_tok, t + i), u * (size_t)f->blocks + (size_t)b, wide);
-                m = left > 7 ? 8 : left > 3 ? 4 : left > 1 ? 2 : 1;
-                if (m == 8)
-                    step(acc + i, &blk, &x, (t + i) % 8, 8, f, wide);
-                else if (m == 4)
-                    step(acc + i, &blk, &x, (t + i) % 8, 4, f, wide);
-                else if (m == 2)
-                    step(acc + i, &blk, &x, (t + i) % 8, 2, f, wide);
-                else
-                    step(acc + i, &blk, &x, (t + i) % 8, 1, f, wide);
+            const uint8_t *at = tiles;
+            for (size_t i = 0; i < whole; i += 8, at += tile_bytes) {
+                struct act_block x = layout_act(at, 8, 0, wide);
+                step(acc + i, &blk, &x, 0, 8, f, wide);
             }
+            struct act_block x = layout_act(rest, rest_width, 0, wide);
+            for (size_t i = whole; i < n;)
+                i += some(acc + i, &blk, &x, (t + i) % 8, n - i, f, wide);
+            tiles += 8 * layout_token_bytes(wide);
+            rest += rest_width * layout_token_bytes(wide);
         }
     }
     for (size_t i = 0; i < n; i++)
@@ -340,7 +362,8 @@ AVX512_INLINE void mul(const struct linear_args *a, const struct kernel_format *
 {
     size_t groups = (a->n_rows + 15) / 16, g1 = a->g1 < groups ? a->g1 : groups;
     for (size_t t = a->t0, n; t < a->t1; t += n) {
-        n = a->t1 - t < STRIPE ? a->t1 - t : STRIPE;
+        size_t most = t % 8 ? 8 - t % 8 : STRIPE;
+        n = a->t1 - t < most ? a->t1 - t : most;
         if (n == 1)
             one(a, g1, t);
         else
