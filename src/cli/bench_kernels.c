@@ -183,7 +183,13 @@ static int run_attn(const struct bench_kernels *b, enum dtype t, const struct at
         list[p] = (uint8_t *)kv + p * 2 * half;
     for (size_t j = 0; j < KERNEL_PAGE; j++) { /* one page, then copies of it */
         noise(x, 2 * s->head_dim, j);
-        b->k->attn[t].store((uint8_t *)kv, 0, half, x, x + s->head_dim, s->head_dim, j);
+        b->k->attn[t].store(&(struct store_args){.block = (uint8_t *)kv,
+                                                 .v_off = half,
+                                                 .k = x,
+                                                 .v = x + s->head_dim,
+                                                 .head_dim = s->head_dim,
+                                                 .slot = j,
+                                                 .n = 1});
     }
     for (size_t p = 1; p < n; p++)
         memcpy(kv + p * 2 * half, kv, 2 * half);

@@ -150,8 +150,13 @@ static void cache_fill(const struct bench_model *m, uint8_t *block, int cls)
                 for (int d = 0; d < 2 * l->head_dim; d++)
                     row[d & 1][d / 2] =
                         (float)rng_uniform((uint64_t)i, h * KERNEL_PAGE + slot, (uint64_t)d) / 4 - 0.125f;
-                k->attn[l->dtype].store(block, l->k_off + h * l->head_bytes, l->v_off + h * l->head_bytes, row[0],
-                                        row[1], (size_t)l->head_dim, slot);
+                struct store_args a = {.block = block, .k = row[0], .v = row[1]};
+                a.k_off = l->k_off + h * l->head_bytes;
+                a.v_off = l->v_off + h * l->head_bytes;
+                a.head_dim = (size_t)l->head_dim;
+                a.slot = slot;
+                a.n = 1;
+                k->attn[l->dtype].store(&a);
             }
     }
 }

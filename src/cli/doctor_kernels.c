@@ -108,7 +108,10 @@ static void run_attn(const struct kernels *k, const struct bench_area *m, enum d
         page[p] = (uint8_t *)pages + (size_t)p * bytes;
     for (size_t i = 0; i < KEYS; i++) {
         fill(kv, 2 * HEAD, 1000 + i, 1);
-        k->attn[t].store((uint8_t *)pages + i / KERNEL_PAGE * bytes, 0, v_off, kv, kv + HEAD, HEAD, i % KERNEL_PAGE);
+        struct store_args s = {.v_off = v_off, .k = kv, .v = kv + HEAD, .head_dim = HEAD, .n = 1};
+        s.block = (uint8_t *)pages + i / KERNEL_PAGE * bytes;
+        s.slot = i % KERNEL_PAGE;
+        k->attn[t].store(&s);
     }
     fill(q, 2 * HEAD, 5, 1);
     struct attn_args a = {.q = qs,

@@ -106,11 +106,17 @@ static inline void kernel_turn(float *x, size_t head_dim, bool query)
         x[i] *= 1.0f / (float)n;
 }
 
+/* K and V of one head for n neighbouring positions of a block. */
+struct store_args {
+    uint8_t *block;
+    size_t k_off, v_off;
+    const float *k, *v; /* of the first position; the next one's are ld floats further */
+    size_t ld, head_dim, slot, n;
+};
+
 struct attn_kernel { /* one per dtype that a cache can have; NULL for the others */
     void (*attn)(const struct attn_args *a);
-    /* Writes K (as column `slot`) and V (as row `slot`) of one head, rounded to the dtype, into one block. */
-    void (*store)(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim,
-                  size_t slot);
+    void (*store)(const struct store_args *a); /* K as columns slot .. slot + n - 1, V as rows, rounded to the dtype */
 };
 
 /* What the weights of a draw are made with, and what comes of it. */

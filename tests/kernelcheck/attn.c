@@ -46,7 +46,14 @@ static void attn_fill(struct attn_case *a, struct random *r, const struct kernel
             k[d] = random_gauss(r) * amp;
             v[d] = random_gauss(r);
         }
-        ref->attn[t].store(a->block[j / KERNEL_PAGE], a->off, a->off + a->half, k, v, a->hd, (size_t)j % KERNEL_PAGE);
+        ref->attn[t].store(&(struct store_args){.block = a->block[j / KERNEL_PAGE],
+                                                .k_off = a->off,
+                                                .v_off = a->off + a->half,
+                                                .k = k,
+                                                .v = v,
+                                                .head_dim = a->hd,
+                                                .slot = (size_t)j % KERNEL_PAGE,
+                                                .n = 1});
     }
     a->q = guard_new(a->n_q * a->hd * 4);
     a->out = guard_new(a->n_q * a->hd * 4);
@@ -149,16 +156,26 @@ const char *check_store(const struct check *c)
     size_t hd = dtype_info(t)->block == 1 ? 8 * random_in(c->r, 1, 64) : 32 * random_in(c->r, 1, 16),
            off = 64 * random_below(c->r, 3), half = kernel_kv_bytes(t, hd), bytes = off + 2 * half;
     uint8_t *b0 = guard_new(bytes), *b1 = guard_new(bytes);
-    float k[512], v[512];
-    for (size_t i = 0; i < 40; i++) {
-        for (size_t d = 0; d < hd; d++) {
-            k[d] = random_gauss(c->r) * (random_below(c->r, 9) ? 1.0f : 1e-6f);
-            v[d] = random_gauss(c->r) * (random_below(c->r, 9) ? 1.0f : 9e4f);
+    size_t most = 20, ld = hd + 8 * random_below(c->r, 3);
+    float *k = guard_new(most * ld * 4), *v = guard_new(most * ld * 4);
+    for (size_t i = 0; i < 20; i++) {
+        struct store_args a = {.k_off = off, .v_off = off + half, .k = k, .v = v, .ld = ld, .head_dim = hd};
+        a.slot = random_below(c->r, KERNEL_PAGE);
+        a.n = i % 2 ? 1 : 1 + random_below(c->r, most < KERNEL_PAGE - a.slot ? most : KERNEL_PAGE - a.slot);
+        for (size_t j = 0; j < a.n; j++)
+            for (size_t d = 0; d < hd; d++) {
+                k[j * ld + d] = random_gauss(c->r) * (random_below(c->r, 9) ? 1.0f : 1e-6f);
+                v[j * ld + d] = random_gauss(c->r) * (random_below(c->r, 9) ? 1.0f : 9e4f);
+            }
+        a.block = b0;
+        for (struct store_args one = a; one.slot < a.slot + a.n; one.slot++, one.k += ld, one.v += ld) {
+            one.n = 1; /* as if each had come alone */
+            c->ref->attn[t].store(&one);
         }
-        size_t slot = random_below(c->r, KERNEL_PAGE);
-        c->ref->attn[t].store(b0, off, off + half, k, v, hd, slot);
-        c->k->attn[t].store(b1, off, off + half, k, v, hd, slot);
+        a.block = b1;
+        c->k->attn[t].store(&a);
     }
+    guard_free(k), guard_free(v);
     digest_add(c, (const float *)(const void *)b0, bytes / 4);
     const char *bad = memcmp(b0, b1, bytes) != 0 ? "results differ"
                       : !guard_intact(b1)        ? "wrote outside its memory"

@@ -174,7 +174,13 @@ static void bench_attn(const struct kernels *k, enum dtype t, size_t n_q, size_t
             a[d] = random_gauss(&r);
             b[d] = random_gauss(&r);
         }
-        k->attn[t].store(kv + j / KERNEL_PAGE * bytes, 0, half, a, b, hd, j % KERNEL_PAGE);
+        k->attn[t].store(&(struct store_args){.block = kv + j / KERNEL_PAGE * bytes,
+                                              .v_off = half,
+                                              .k = a,
+                                              .v = b,
+                                              .head_dim = hd,
+                                              .slot = j % KERNEL_PAGE,
+                                              .n = 1});
     }
     for (size_t i = 0; i < n_q; i++) {
         qp[i] = q + i * hd;

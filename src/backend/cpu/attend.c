@@ -85,8 +85,8 @@ static void attend_whole(const struct run *r, const struct micro *m, size_t unit
     size_t heads = (size_t)m->node->n_kv_head;
     const struct attn_item *it = &r->items[unit / heads];
     struct attn_args a;
-    for (int t = it->t0; store && t < it->t0 + it->n; t++)
-        rows_kv_store_head(r, m, t, (int)(unit % heads));
+    if (store)
+        rows_kv_store_head(r, m, it->t0, it->t0 + it->n, (int)(unit % heads));
     attend_args(r, m, it, (int)(unit % heads), r->scratch, &a);
     r->b->kernels.attn[r->p->graph->kv[m->node->layer].dtype].attn(&a);
 }
@@ -112,8 +112,8 @@ void attend_piece(const struct run *r, const struct micro *m, const struct atten
     size_t head = piece % heads,
            k = piece / heads; /* k: which of the item's pieces, the last (it has most to do) first */
     struct attn_args a;
-    for (int t = it->t0; store && k == 0 && t < it->t0 + it->n; t++)
-        rows_kv_store_head(r, m, t, (int)head);
+    if (store && k == 0)
+        rows_kv_store_head(r, m, it->t0, it->t0 + it->n, (int)head);
     attend_args(r, m, it, (int)head, r->scratch, &a);
     a.part = r->p->part + at + head * attend_part(m, it, &s);
     a.part_first = s.first;

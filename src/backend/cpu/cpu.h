@@ -178,7 +178,7 @@ micro_fn rows_op(enum graph_op op);
 void rows_rope_table(const struct run *r, const struct micro *m, int t0, int t1);
 void rows_quantise(const struct run *r, const struct micro *m, int t0, int t1);
 void rows_kv_store(const struct run *r, const struct micro *m, int t0, int t1);
-void rows_kv_store_head(const struct run *r, const struct micro *m, int t, int head);
+void rows_kv_store_head(const struct run *r, const struct micro *m, int t0, int t1, int head);
 
 enum { CPU_QUERY_ROWS = 64 }; /* query rows (tokens x heads of one KV head) of one attention item */
 

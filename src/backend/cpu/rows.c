@@ -147,18 +147,38 @@ void rows_quantise(const struct run *r, const struct micro *m, int t0, int t1)
             rows_refine(r, &v, run_value(r, m->a), k, n, (size_t)t);
 }
 
-void rows_kv_store_head(const struct run *r, const struct micro *m, int t, int head)
+/* The first of the tokens after t and before t1 that does not follow on it in its sequence and block. */
+static int same_block_end(const struct run *r, int t, int t1)
+{
+    const struct batch *in = r->in;
+    int end = t + 1;
+    while (end < t1 && in->seq[end] == in->seq[t] && in->pos[end] == in->pos[t] + (end - t) &&
+           in->pos[end] % KERNEL_PAGE)
+        end++;
+    return end;
+}
+
+void rows_kv_store_head(const struct run *r, const struct micro *m, int t0, int t1, int head)
 {
     const struct graph_kv_layer *l = &r->p->graph->kv[m->node->layer];
-    size_t d = (size_t)l->head_dim, pos = (size_t)r->in->pos[t], h = (size_t)head;
-    uint8_t *page = r->in->seqs[r->in->seq[t]].pages[l->cls][pos / KERNEL_PAGE];
-    r->b->kernels.attn[l->dtype].store(page, l->k_off + h * l->head_bytes, l->v_off + h * l->head_bytes,
-                                       row_at(r, m->b, t) + h * d, row_at(r, m->c, t) + h * d, d, pos % KERNEL_PAGE);
+    size_t h = (size_t)head;
+    struct store_args a = {.k_off = l->k_off + h * l->head_bytes, .v_off = l->v_off + h * l->head_bytes};
+    a.head_dim = (size_t)l->head_dim;
+    a.ld = (size_t)r->p->graph->value[m->b].width; /* as wide as the values */
+    for (int t = t0, end; t < t1; t = end) {
+        size_t pos = (size_t)r->in->pos[t];
+        end = same_block_end(r, t, t1);
+        a.block = r->in->seqs[r->in->seq[t]].pages[l->cls][pos / KERNEL_PAGE];
+        a.k = row_at(r, m->b, t) + h * a.head_dim;
+        a.v = row_at(r, m->c, t) + h * a.head_dim;
+        a.slot = pos % KERNEL_PAGE;
+        a.n = (size_t)(end - t);
+        r->b->kernels.attn[l->dtype].store(&a);
+    }
 }
 
 void rows_kv_store(const struct run *r, const struct micro *m, int t0, int t1)
 {
-    for (int t = t0; t < t1; t++)
-        for (int h = 0; h < r->p->graph->kv[m->node->layer].n_kv_head; h++)
-            rows_kv_store_head(r, m, t, h);
+    for (int h = 0; h < r->p->graph->kv[m->node->layer].n_kv_head; h++)
+        rows_kv_store_head(r, m, t0, t1, h);
 }

@@ -1,6 +1,7 @@
 /* vec: the few float operations that simd/ is written in, 8 lanes wide. */
 #ifndef HEARTH_KERNEL_AVX2_VEC_H
 #define HEARTH_KERNEL_AVX2_VEC_H
+#include "kernel/avx2/columns.h"
 #include <immintrin.h>
 #include <stdint.h>
 

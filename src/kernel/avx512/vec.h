@@ -1,6 +1,7 @@
 /* vec: the few float operations that simd/ is written in, 16 lanes wide. */
 #ifndef HEARTH_KERNEL_AVX512_VEC_H
 #define HEARTH_KERNEL_AVX512_VEC_H
+#include "kernel/avx2/columns.h"
 #include <immintrin.h>
 #include <stdint.h>
 

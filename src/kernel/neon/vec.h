@@ -125,4 +125,25 @@ VEC void v_store_half(uint8_t *p, vf a)
     vst1_u8(p, vreinterpret_u8_f16(vcvt_f16_f32(a)));
 }
 
+/* Eight rows of eight numbers, ldx apart, become eight columns of f16, `stride` bytes apart. */
+VEC void v_store_columns(uint8_t *to, size_t stride, const float *x, size_t ldx)
+{
+    uint16x8_t r[8];
+    for (size_t i = 0; i < 8; i++) {
+        float16x4_t low = vcvt_f16_f32(vld1q_f32(x + i * ldx)), high = vcvt_f16_f32(vld1q_f32(x + i * ldx + 4));
+        r[i] = vreinterpretq_u16_f16(vcombine_f16(low, high));
+    }
+    for (int step = 0; step < 3; step++) { /* rows i and i + 4 side by side, three times: the matrix is turned */
+        uint16x8_t p[8];
+        for (int i = 0; i < 4; i++) {
+            p[2 * i] = vzip1q_u16(r[i], r[i + 4]);
+            p[2 * i + 1] = vzip2q_u16(r[i], r[i + 4]);
+        }
+        for (int i = 0; i < 8; i++)
+            r[i] = p[i];
+    }
+    for (size_t d = 0; d < 8; d++)
+        vst1q_u8(to + d * stride, vreinterpretq_u8_u16(r[d]));
+}
+
 #endif

@@ -187,17 +187,20 @@ static inline void store_q8_0(uint8_t *kp, uint8_t *vp, const float *k, const fl
     {                                                                                                                  \
         attend(a, DT_##T);                                                                                             \
     }                                                                                                                  \
-    static void store_##T(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim, \
-                          size_t slot)                                                                                 \
+    static void store_##T(const struct store_args *a)                                                                  \
     {                                                                                                                  \
-        STORE;                                                                                                         \
+        for (size_t i = 0; i < a->n; i++) {                                                                            \
+            uint8_t *kp = a->block + a->k_off, *vp = a->block + a->v_off;                                              \
+            const float *k = a->k + i * a->ld, *v = a->v + i * a->ld;                                                  \
+            STORE;                                                                                                     \
+        }                                                                                                              \
     }
-#define KV_PLAIN(T) KV(T, store(block + k_off, block + v_off, k, v, head_dim, slot, DT_##T))
+#define KV_PLAIN(T) KV(T, store(kp, vp, k, v, a->head_dim, a->slot + i, DT_##T))
 KV_PLAIN(F32)
 KV_PLAIN(F16)
 KV_PLAIN(BF16)
 KV_PLAIN(F8_E4M3)
-KV(Q8_0, store_q8_0(block + k_off, block + v_off, k, v, head_dim, slot))
+KV(Q8_0, store_q8_0(kp, vp, k, v, a->head_dim, a->slot + i))
 
 void ref_init_attn(struct kernels *k)
 {

@@ -517,21 +517,38 @@ VEC void attn_merge_parts(const struct attn_args *a)
     }
 }
 
-/* A page's K column is strided: written from a buffer of converted values. */
-VEC void attn_store_half(uint8_t *kp, uint8_t *vp, const float *k, const float *v, size_t hd)
+/* x: a multiple of 8 numbers. */
+VEC void attn_halves(uint8_t *to, const float *x, size_t n)
 {
-    uint8_t h[2 * VW];
-    for (size_t d = 0; d < hd; d += VW) {
-        size_t n = hd - d < VW ? hd - d : VW;
-        float x[VW] = {0}, y[VW] = {0};
-        memcpy(x, k + d, n * sizeof *x);
-        memcpy(y, v + d, n * sizeof *y);
-        v_store_half(h, v_load(x));
-        for (size_t i = 0; i < n; i++)
-            memcpy(kp + 2 * KERNEL_PAGE * (d + i), h + 2 * i, 2);
-        v_store_half(h, v_load(y));
-        memcpy(vp + 2 * d, h, 2 * n);
+    size_t i = 0;
+    for (; i + VW <= n; i += VW)
+        v_store_half(to + 2 * i, v_load(x + i));
+    if (i < n) {
+        float rest[VW] = {0};
+        uint8_t half[2 * VW];
+        memcpy(rest, x + i, (n - i) * sizeof *rest);
+        v_store_half(half, v_load(rest));
+        memcpy(to + 2 * i, half, 2 * (n - i));
     }
+}
+
+/* A page's K columns are strided: eight positions at a time are turned in registers, one goes there by itself. */
+VEC void attn_store_half(const struct store_args *a)
+{
+    uint8_t *kp = a->block + a->k_off + 2 * a->slot, *vp = a->block + a->v_off + 2 * a->slot * a->head_dim;
+    const size_t hd = a->head_dim;
+    size_t i = 0;
+    for (; i + 8 <= a->n; i += 8)
+        for (size_t d = 0; d < hd; d += 8)
+            v_store_columns(kp + 2 * (KERNEL_PAGE * d + i), 2 * KERNEL_PAGE, a->k + i * a->ld + d, a->ld);
+    for (; i < a->n; i++) {
+        uint8_t row[2 * 512];
+        attn_halves(row, a->k + i * a->ld, hd);
+        for (size_t d = 0; d < hd; d++)
+            memcpy(kp + 2 * (KERNEL_PAGE * d + i), row + 2 * d, 2);
+    }
+    for (i = 0; i < a->n; i++)
+        attn_halves(vp + 2 * hd * i, a->v + i * a->ld, hd);
 }
 
 #endif

@@ -54,10 +54,9 @@ static void attn_F8_E4M3(const struct attn_args *a)
     attn_run(a, DT_F8_E4M3, NULL, mul_F32);
 }
 
-static void store_F16(uint8_t *block, size_t k_off, size_t v_off, const float *k, const float *v, size_t head_dim,
-                      size_t slot)
+static void store_F16(const struct store_args *a)
 {
-    attn_store_half(block + k_off + 2 * slot, block + v_off + 2 * slot * head_dim, k, v, head_dim);
+    attn_store_half(a);
 }
 
 static void attn_fill(struct kernels *k)

@@ -162,7 +162,8 @@ static void attention_is_softmax(void)
             kk[p][d] = gauss();
             vv[p][d] = gauss();
         }
-        k.attn[DT_F16].store(block[p / 64], 128, 128 + HD * 128, kk[p], vv[p], HD, p % 64);
+        struct store_args s = {block[p / 64], 128, 128 + HD * 128, kk[p], vv[p], 0, HD, p % 64, 1};
+        k.attn[DT_F16].store(&s);
         pages[p / 64] = block[p / 64];
     }
     static const int32_t pos[NQ] = {0, 63, 511, 512, NPOS - 1};
