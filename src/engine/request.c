@@ -201,7 +201,7 @@ static int enqueue(struct engine *g, struct request *r, struct err *e)
         g->stats.refused_total++;
         return rc;
     }
-    size_t room = load_room_ever(g); /* under pressure it waits */
+    size_t room = room_ever(g); /* under pressure it waits */
     if (r->worst_bytes > room)
         return err_set(
             e, ERR_NOMEM,

@@ -177,10 +177,13 @@ void engine_kick(struct engine *g);
 int load_begin(struct engine *g, const struct engine_load *a, struct engine_model **out, struct err *e);
 /* fit.c */
 void fit_load(const struct engine *g, const struct graph *graph, struct engine_fit *f);
-/* load.c: bytes that loads in progress will still take; KV bytes held. Under engine.lock. */
-size_t load_pending(const struct engine *g);
-size_t load_room_alone(const struct engine *g); /* what one request could use if all others gave their KV back */
-size_t load_room_ever(const struct engine *g);  /* the same without pressure on the machine's memory */
+/* room.c: bytes of an owner, or of none; bytes that loads in progress will still take. Those of the engine under engine.lock. */
+size_t room_held(const struct ledger_owner *o);
+size_t room_pending(const struct engine *g);
+size_t room_alone(const struct engine *g); /* what one request could use if all others gave their KV back */
+size_t room_ever(const struct engine *g);  /* the same without pressure on the machine's memory */
+/* The largest KV that a live request, or one that has begun, may come to need. */
+size_t room_promised(const struct engine *g, bool begun);
 /* request.c: bytes of the arrays of a request. k: alternatives per token, -1: no log probabilities */
 size_t request_array_bytes(size_t n_prompt, size_t max_tokens, int k);
 /* request.c (engine thread): */

@@ -185,7 +185,7 @@ static bool make_room(struct engine *g, const struct request *asker)
 static size_t kv_to_be_had(struct engine *g)
 {
     pthread_mutex_lock(&g->lock);
-    size_t pending = load_pending(g), bytes = ledger_free_bytes(g->ledger) + kv_spare(&g->kv);
+    size_t pending = room_pending(g), bytes = ledger_free_bytes(g->ledger) + kv_spare(&g->kv);
     pthread_mutex_unlock(&g->lock);
     return bytes > pending ? bytes - pending : 0;
 }
@@ -193,7 +193,7 @@ static size_t kv_to_be_had(struct engine *g)
 static size_t room_now(struct engine *g)
 {
     pthread_mutex_lock(&g->lock);
-    size_t room = load_room_alone(g);
+    size_t room = room_alone(g);
     pthread_mutex_unlock(&g->lock);
     return room;
 }
