@@ -36,7 +36,7 @@ struct hearth_opts {
     size_t n_draft;
     int spec_max;       /* guessed tokens per step: 0 as many as pay, -1 none */
     int keep_alive;     /* of models nobody says otherwise of: seconds, or HEARTH_KEEP_*; the default is for ever */
-    int load_timeout_s; /* how long a load may wait for memory that others hold; 0: 120 */
+    int load_timeout_s; /* how long a load, or a request, may wait for memory that others hold; 0: 120 */
     const char *proc_dir, *group_dir; /* where memory and its pressure are read; NULL: /proc and /sys/fs/cgroup */
 };
 /* How long an idle model stays, beside what memory demands: seconds, or one of these. */
@@ -121,7 +121,9 @@ struct hearth_delta { /* pointers live until the next hearth_next or free */
     struct hearth_usage usage; /* HEARTH_DONE: of this choice */
     struct err err;            /* HEARTH_FAILED */
 };
-/* Template, tokenising and checks run on the caller's thread; ERR_LIMIT "prompt has N tokens, context M" when too long. */
+/* Template, tokenising and checks run on the caller's thread; ERR_LIMIT "prompt has N tokens, context M" when too long. Never waits itself: a
+ * request that needs memory which busy models or loads hold is taken in, waits for it in the queue and, after load_timeout_s or when it waits
+ * for who waits for it, fails with ERR_NOMEM; ERR_NOMEM at once only where it could not fit were all others gone. */
 int hearth_generate(struct hearth_model *m, const struct hearth_request *r, struct hearth_gen **out, struct err *e);
 int hearth_next(struct hearth_gen *g, struct hearth_delta *d,
                 int timeout_ms); /* 1: got one, 0: none yet, -1: all choices ended */

@@ -256,6 +256,8 @@ static void reap(struct engine *g, bool everything)
                 engine_end(r, EVENT_DONE, stop == REQUEST_FINISH ? FINISH_STOP : FINISH_CANCELLED, NULL);
             else if (r->deadline_ns && now >= r->deadline_ns)
                 time_out(g, r, now);
+            else if (room_over(r, now))
+                room_give_up(r, now);
         }
         if (!m->n_live)
             deactivate(g, i);
@@ -339,7 +341,10 @@ void *engine_main(void *arg)
         reap(g, stop);
         warm_turn(g, stop || g->n_active);
         stuck = g->n_active && !run_one(g);
+        if (atomic_exchange(&g->refuse, false) && stuck)
+            room_refuse_last(g);
         reap(g, false);
+        room_tell(g, stuck);
     }
     return NULL;
 }

@@ -5,7 +5,8 @@
  * which takes all memory that nobody else wants and gives it back at once. When a block is refused the youngest running sequence
  * is preempted (its blocks go to the cache, what is gone of them later is computed again with the same bits): a running request
  * never fails for lack of memory. So is one whose place in the batch is due to a more urgent request, or to another key's. A request that
- * could never fit alone is refused at submit with the numbers. */
+ * could never fit alone is refused at submit with the numbers; one for which there is only no room beside the models that are here may
+ * wait for that (request_args.room_s): it begins when all that it may come to need is there, and until then nobody is disturbed by it. */
 #ifndef HEARTH_ENGINE_H
 #define HEARTH_ENGINE_H
 #include "base/err.h"
@@ -34,6 +35,8 @@ struct engine_opts {
     uint64_t kv_disk_bytes;
     size_t
         kv_warm_bytes; /* that are read back of it as soon as a model is there, if nobody asks for anything; 0: nothing is */
+    void (*on_starved)(void *arg); /* the engine thread: engine_starved tells something new. Must only wake someone */
+    void *on_starved_arg;
 };
 int engine_new(struct engine **out, const struct engine_opts *o, struct err *e);
 void engine_free(struct engine *g); /* cancels what runs, joins the thread; free requests and models before */
@@ -68,6 +71,15 @@ int engine_fit(struct engine *g, const struct engine_load *a, int ctx, int paral
 /* Bytes that a load of `need` bytes lacks now: beside what is held, what other loads will take and what running requests may
  * still come to need. 0: it can begin. *hard: the same without what requests may come to need. */
 size_t engine_short(struct engine *g, size_t need, size_t *hard);
+struct engine_starved {               /* the first of the requests that wait for room */
+    size_t lacks;                     /* bytes; 0: nobody waits */
+    const struct engine_model *model; /* whose request it is: for comparing only */
+    bool stuck;                       /* nobody works: whoever is here waits for room */
+};
+void engine_starved(struct engine *g, struct engine_starved *out);
+/* No model will leave any more, for each is held by requests that wait for room: if that is still so, the last of those that hold another
+ * model than the first one's is refused, so that its model may leave. */
+void engine_refuse_last(struct engine *g);
 /* Puts the ledger's limit at `bytes`, but not below what is no KV and what the largest request that has begun may come to need: running
  * work goes on to its end, the younger of it by turns; what has not begun waits until it fits under the limit. */
 void engine_limit(struct engine *g, size_t bytes);
@@ -148,6 +160,7 @@ struct request_args {
     int priority;                        /* 0 interactive, 1 batch, 2 background */
     uint64_t key;                        /* whose request it is (0: nobody's in particular) */
     uint64_t deadline_ns;                /* of clock_ns; 0: none. Afterwards it ends with ERR_TIMEOUT, wherever it is */
+    double room_s; /* how long it may wait for room beside what is loaded, then ERR_NOMEM; 0: refused at once */
     /* Called by the engine thread after events were queued for this request: must only wake someone (eventfd, condition). */
     void (*notify)(void *arg);
     void *notify_arg;

@@ -27,6 +27,8 @@ static void unlist(struct engine *g, struct engine_model *m)
             g->stats.n_models--;
             break;
         }
+    atomic_store(&g->look, true); /* somebody may wait for its room */
+    pthread_cond_signal(&g->wake);
     pthread_cond_broadcast(&g->freed);
     pthread_mutex_unlock(&g->lock);
 }

@@ -25,6 +25,11 @@ void request_unref(struct request *r)
     engine_model_unref(m);
 }
 
+bool request_before(const struct request *a, const struct request *b)
+{
+    return a->priority != b->priority ? a->priority < b->priority : a->order < b->order;
+}
+
 static int check_sample(const struct sample_params *p, int n_vocab, struct err *e)
 {
     if (!isfinite(p->temperature) || p->temperature < 0 || p->temperature > 100)
@@ -149,6 +154,7 @@ static int request_new(const struct request_args *a, struct request **out, struc
     r->submit_ns = clock_ns();
     r->deadline_ns = a->deadline_ns;
     r->key = a->key;
+    r->room_s = a->room_s;
     /* the last token is never run, so it needs no place in the cache */
     r->worst_bytes = kv_bytes(a->model->graph, (int64_t)r->n_prompt + r->max_tokens - 1, a->model->engine->max_tok);
     pthread_mutex_init(&r->telling, NULL);
@@ -202,13 +208,8 @@ static int enqueue(struct engine *g, struct request *r, struct err *e)
         return rc;
     }
     size_t room = room_ever(g); /* under pressure it waits */
-    if (r->worst_bytes > room)
-        return err_set(
-            e, ERR_NOMEM,
-            "%d prompt tokens and up to %d new ones need %.1f MiB of KV cache, but beside what else is loaded only %.1f MiB "
-            "of the %.1f MiB ceiling are left: ask for fewer tokens or unload a model",
-            r->n_prompt, r->max_tokens, (double)r->worst_bytes / 1048576.0, (double)room / 1048576.0,
-            (double)ledger_ceiling(g->ledger) / 1048576.0);
+    if (r->worst_bytes > room && (r->room_s <= 0 || r->worst_bytes > room_at_best(g, r)))
+        return room_refuse(r, room, e);
     r->order = g->next_order++;
     r->next = g->all;
     if (g->all)
@@ -374,6 +375,7 @@ static void unlink_request(struct engine *g, struct request *r)
         g->all = r->next;
     if (r->next)
         r->next->prev = r->prev;
+    room_forget(g, r);
     if (cancelled) {
         g->stats.cancelled_total++;
         g->stats.cancel_last_s = late;

@@ -101,12 +101,16 @@ struct request {
     size_t worst_bytes;                          /* KV it needs alone at its longest */
     atomic_bool begun;                           /* admitted once: what it may need is kept for it */
     uint64_t order, submit_ns, deadline_ns, key; /* deadline 0: none */
+    double room_s;                               /* how long it may wait for room; 0: it was there when it came */
     struct request *prev, *next;                 /* engine.all, under engine.lock */
     struct request *intake;                      /* engine.intake, under engine.lock */
 
     /* engine thread */
     int n_token, n_done; /* tokens known; positions whose K and V are stored */
     bool admitted;
+    size_t lacks;      /* bytes that it has to wait for before it may begin; 0: none, as far as is known */
+    uint64_t short_ns; /* since when */
+    uint64_t bare_ns;  /* since when it runs and gets no block, though nobody else has any; 0: it did the last time */
     struct spec_seq spec;
     struct kv_seq draft_kv[GRAPH_KV_CLASSES]; /* blocks of the model's draft */
     int draft_done;                           /* positions stored there that hold known tokens */
@@ -159,6 +163,9 @@ struct engine {
     atomic_int n_running, n_waiting;
     atomic_llong waiting_tok;                      /* prompt tokens of the waiting */
     atomic_ullong n_output, n_drafted, n_accepted; /* tokens, totals */
+    struct request *starving;                      /* the first that waits for room, or NULL; under lock */
+    bool stuck;                                    /* all that are here do; under lock */
+    atomic_bool refuse;                            /* engine_refuse_last was called */
 
     /* engine thread */
     struct engine_model **active;
@@ -168,6 +175,7 @@ struct engine {
     double turn_s; /* clock_s when the running step began or went on */
     double vnow;   /* vtime at which the last turn was given */
     int max_tok;
+    bool starve, more_starve; /* requests wait for room, as was told; some do that did not before */
 };
 
 /* engine.c */
@@ -184,12 +192,27 @@ size_t room_alone(const struct engine *g); /* what one request could use if all 
 size_t room_ever(const struct engine *g);  /* the same without pressure on the machine's memory */
 /* The largest KV that a live request, or one that has begun, may come to need. */
 size_t room_promised(const struct engine *g, bool begun);
+size_t room_at_best(const struct engine *g, const struct request *r); /* for r, were all other models gone */
+int room_refuse(const struct request *r, size_t room, struct err *e);
+struct room_look { /* of one round of admissions */
+    size_t room;   /* what one request could use; once `known` */
+    bool pressed, known;
+};
+/* room.c (engine thread): whether r, which is not admitted, has to wait for room; after a turn: who does, to whoever listens. */
+bool room_bars(struct request *r, struct room_look *look);
+void room_tell(struct engine *g, bool stuck);
+void room_forget(struct engine *g, const struct request *r); /* it ends; under engine.lock */
+bool room_over(const struct request *r, uint64_t now);       /* it has waited long enough */
+void room_give_up(struct request *r, uint64_t now);
+void room_refuse_last(struct engine *g);
+bool room_loading(struct engine *g); /* a load that was announced has not ended */
 /* request.c: bytes of the arrays of a request. k: alternatives per token, -1: no log probabilities */
 size_t request_array_bytes(size_t n_prompt, size_t max_tokens, int k);
 /* request.c (engine thread): */
 void request_push_token(struct request *r, bool eog);
 void request_release(struct request *r, enum event_type type, enum finish finish, const struct err *err);
 void request_unref(struct request *r);
+bool request_before(const struct request *a, const struct request *b); /* a comes first */
 /* engine.c (engine thread): takes r off its model's list and releases it. */
 void engine_end(struct request *r, enum event_type type, enum finish finish, const struct err *err);
 /* step.c: one step of one model, or a turn of it. false: nothing could run (no memory). */

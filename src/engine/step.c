@@ -129,17 +129,13 @@ static struct sched_seq describe(const struct request *r)
     return s;
 }
 
-static bool comes_before(const struct request *a, const struct request *b)
-{
-    return a->priority != b->priority ? a->priority < b->priority : a->order < b->order;
-}
-
+/* Of those that may run: who waits for room takes nothing from anybody. */
 static struct request *first_of_all(const struct engine *g)
 {
     struct request *first = NULL;
     for (size_t i = 0; i < g->n_active; i++)
         for (size_t j = 0; j < g->active[i]->n_live; j++)
-            if (!first || comes_before(g->active[i]->live[j], first))
+            if (!g->active[i]->live[j]->lacks && (!first || request_before(g->active[i]->live[j], first)))
                 first = g->active[i]->live[j];
     return first;
 }
@@ -174,7 +170,7 @@ static bool make_room(struct engine *g, const struct request *asker)
             struct request *r = g->active[i]->live[j];
             if (draft_drop(r)) /* nothing depends on guesses */
                 return true;
-            if (held(r) && comes_before(asker, r) && (!victim || comes_before(victim, r)))
+            if (held(r) && request_before(asker, r) && (!victim || request_before(victim, r)))
                 victim = r;
         }
     if (victim)
@@ -190,25 +186,15 @@ static size_t kv_to_be_had(struct engine *g)
     return bytes > pending ? bytes - pending : 0;
 }
 
-static size_t room_now(struct engine *g)
-{
-    pthread_mutex_lock(&g->lock);
-    size_t room = room_alone(g);
-    pthread_mutex_unlock(&g->lock);
-    return room;
-}
-
 /* One after the other, because what one brings into use the next may share. */
 static void admit(struct engine *g, struct engine_model *m)
 {
-    const struct request *first = first_of_all(g);
-    bool pressed = ledger_limit(g->ledger) < ledger_ceiling(g->ledger);
+    struct room_look look = {.pressed = ledger_limit(g->ledger) < ledger_ceiling(g->ledger)};
     for (size_t i = 0; i < m->n_live; i++)
         m->sched[i] = describe(m->live[i]);
     for (int i, gives; (i = sched_next(m->sched, m->n_live, g->opts.max_batch, &gives)) >= 0;) {
         struct request *r = m->live[i];
-        bool barred = pressed && !atomic_load(&r->begun) && r->worst_bytes > room_now(g);
-        if (barred || recall_waits(r) || share_waits(r)) { /* new work waits until the machine has memory again */
+        if (room_bars(r, &look) || recall_waits(r) || share_waits(r)) {
             m->sched[i].held = true;
             continue;
         }
@@ -217,7 +203,7 @@ static void admit(struct engine *g, struct engine_model *m)
             m->sched[gives] = describe(m->live[gives]);
         }
         m->sched[i].kv_held = share_peek(r);
-        if (r != first && !sched_fits(m->sched, m->n_live, i, kv_to_be_had(g)))
+        if (!sched_fits(m->sched, m->n_live, i, kv_to_be_had(g)) && r != first_of_all(g))
             break;
         set_admitted(g, r, true);
         share_find(r);
@@ -252,22 +238,22 @@ static int take_blocks(struct engine *g, struct request *r, int n, struct err *e
     return n;
 }
 
-/* Nothing can be taken away for r and no load is about to fail: r will never go on. The promise made at submit was
- * broken from outside (the ceiling was lowered), so it ends with the ledger's own words. */
+/* Nothing can be taken away for r and no load is about to fail. Mostly that passes: headers are read, and bodies and answers sent, without
+ * a thought of promises. If it does not, the promise made to r was broken from outside (the ceiling was lowered): r will never
+ * go on, and ends with the ledger's own words. */
 static void starve(struct engine *g, struct request *r, const struct err *e)
 {
+    static const double PASSES_S = 10;
+    uint64_t now = clock_ns();
     if (r != first_of_all(g) || ledger_limit(g->ledger) < ledger_ceiling(g->ledger)) /* pressure ends */
         return;
     for (size_t i = 0; i < g->n_active; i++)
         for (size_t j = 0; j < g->active[i]->n_live; j++)
             if (g->active[i]->live[j] != r && (held(g->active[i]->live[j]) || g->active[i]->live[j]->recall))
                 return;
-    pthread_mutex_lock(&g->lock);
-    bool loading = false;
-    for (const struct engine_model *m = g->models; m; m = m->next)
-        loading |= m->load_need != 0;
-    pthread_mutex_unlock(&g->lock);
-    if (!loading)
+    if (!r->bare_ns)
+        r->bare_ns = now;
+    else if ((double)(now - r->bare_ns) * 1e-9 > PASSES_S && !room_loading(g))
         engine_end(r, EVENT_ERROR, FINISH_STOP, e);
 }
 
@@ -341,10 +327,12 @@ static void gather(struct engine *g, struct engine_model *m, size_t n_pick)
         if (!r->admitted) /* preempted for one before it */
             continue;
         r->step_tok = take_blocks(g, r, s->pick[i].n_tok, &e);
-        if (r->step_tok > 0)
+        if (r->step_tok > 0) {
+            r->bare_ns = 0;
             s->req[n++] = r;
-        else
+        } else {
             starve(g, r, &e);
+        }
     }
     s->n_req = 0;
     for (int i = 0; i < n; i++)
@@ -587,7 +575,7 @@ static bool newcomer(const struct engine_model *m)
     for (size_t i = 0; i < m->n_live && alone; i++) {
         struct request *r = m->live[i];
         bool came = !r->admitted && r->served >= m->step.number && r->priority <= m->step.req[0]->priority;
-        if (!came || share_waits(r) || recall_waits(r))
+        if (!came || r->lacks || share_waits(r) || recall_waits(r))
             continue;
         if ((double)(r->n_token - share_begin(r)) * m->cost.tok < most)
             return true;

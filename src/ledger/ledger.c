@@ -347,6 +347,16 @@ size_t ledger_held(const struct ledger_owner *o)
     return v;
 }
 
+size_t ledger_held_below(const struct ledger *l, const char *prefix)
+{
+    size_t sum = 0, n = strlen(prefix);
+    ledger_lock(l);
+    for (const struct ledger_owner *o = l->owners; o; o = o->next)
+        sum += strncmp(o->path, prefix, n) == 0 ? o->held : 0;
+    ledger_unlock(l);
+    return sum;
+}
+
 size_t ledger_peak(const struct ledger *l)
 {
     ledger_lock(l);

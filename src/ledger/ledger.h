@@ -42,6 +42,7 @@ void ledger_set_limit(struct ledger *l, size_t bytes); /* cut to the ceiling; ma
 size_t ledger_used(const struct ledger *l);
 size_t ledger_free_bytes(const struct ledger *l); /* under the limit */
 size_t ledger_held(const struct ledger_owner *o);
+size_t ledger_held_below(const struct ledger *l, const char *prefix); /* by all owners whose path begins so */
 size_t ledger_peak(const struct ledger *l);
 size_t ledger_allocated(const struct ledger *l); /* the part of what is used that ledger_alloc has given out */
 

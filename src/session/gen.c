@@ -104,13 +104,27 @@ static struct sample_params sample_of(const struct hearth_request *r, const stru
     };
 }
 
-/* Unset max_tokens: to the end of the context, or of the memory that could be had: a small machine still answers. */
+/* Unset max_tokens: to the end of the context, or of the memory that could be had: a small machine still answers. Where not even the prompt
+ * has room now, others have to leave for it: for an answer of some length, not for a whole context that hardly any answer fills. */
 static int default_tokens(const struct hearth_model *m, int n_prompt)
 {
-    int n_ctx = engine_model_info(m->em)->n_ctx, room = engine_model_room(m->em);
-    if (room > n_prompt && room < n_ctx)
-        return room - n_prompt;
-    return n_ctx > n_prompt ? n_ctx - n_prompt : 1;
+    enum { ANSWER = 1024 };
+    int n_ctx = engine_model_info(m->em)->n_ctx, room = engine_model_room(m->em), left = n_ctx - n_prompt;
+    if (room > n_prompt)
+        return room < n_ctx ? room - n_prompt : left;
+    return left < ANSWER ? left : ANSWER;
+}
+
+/* Idle models leave for it at once. If that is not enough, it waits for what loads are taking and busy models hold, in the engine's queue. */
+static int submit_one(struct hearth *h, struct request_args *a, struct request **out, struct err *e)
+{
+    int rc;
+    do {
+        a->room_s = 0;
+        rc = engine_submit(h->engine, a, out, e);
+    } while (rc == ERR_NOMEM && models_evict(h, NULL, 1, MODELS_NOW));
+    a->room_s = h->load_timeout_s;
+    return rc == ERR_NOMEM ? engine_submit(h->engine, a, out, e) : rc;
 }
 
 static int submit(struct hearth_gen *g, struct request_args *a, struct err *e)
@@ -118,11 +132,8 @@ static int submit(struct hearth_gen *g, struct request_args *a, struct err *e)
     struct hearth *h = g->model->h;
     uint64_t seed = a->sample.seed;
     for (int i = 0; i < g->n; i++) {
-        int rc;
         a->sample.seed = seed + (uint64_t)i;
-        while ((rc = engine_submit(h->engine, a, &g->choice[i].req, e)) == ERR_NOMEM &&
-               models_evict(h, NULL, 1, MODELS_NOW))
-            ;
+        int rc = submit_one(h, a, &g->choice[i].req, e);
         if (rc < 0)
             return rc;
         detok_init(&g->choice[i].detok, g->model->tok);

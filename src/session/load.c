@@ -91,28 +91,37 @@ static bool hopeless(const struct hearth_model *m, size_t lacking) /* lacking: w
     return !somebody_moves(m) && lacking > others(m) + pressed;
 }
 
-static void drain_busy(struct hearth_model *m, size_t lacking)
+void load_drain(struct hearth *h, const struct hearth_model *asked, uint64_t ticket, size_t lacking)
 {
     struct residency_row rows[MODELS_MAX];
     struct hearth_model *of[MODELS_MAX];
-    size_t n = models_rows(m->h, m->path, rows, of);
-    for (size_t i = 0; i < n; i++)
-        rows[i].pinned = false; /* m itself is no row: it has no bytes yet */
+    size_t n = models_rows(h, NULL, rows, of);
+    for (size_t i = 0; i < n; i++) /* who only loads is no row: it has no bytes yet */
+        rows[i].pinned = asked && (of[i] == asked || of[i] == asked->draft);
     if (residency_pick(rows, n, lacking, false) < lacking)
         return;
     for (size_t i = 0; i < n; i++)
         if (rows[i].picked && of[i]->state == MODEL_READY) {
             of[i]->state = MODEL_DRAINING;
-            of[i]->drained_for = m->ticket;
+            of[i]->drained_for = ticket;
         }
 }
 
-static void drain_no_more(const struct hearth_model *m)
+void load_drain_no_more(struct hearth *h, uint64_t ticket)
 {
-    for (struct hearth_model *i = m->h->models; i; i = i->next)
-        if (i->state == MODEL_DRAINING && i->drained_for == m->ticket)
+    bool any = false;
+    for (struct hearth_model *i = h->models; i; i = i->next)
+        if (i->state == MODEL_DRAINING && i->drained_for == ticket) {
             i->state = MODEL_READY;
-    pthread_cond_broadcast(&m->h->changed);
+            any = true;
+        }
+    if (any)
+        pthread_cond_broadcast(&h->changed);
+}
+
+double load_patience_s(const struct hearth *h)
+{
+    return h->load_timeout_s / 4 < PATIENCE_S ? h->load_timeout_s / 4 : PATIENCE_S;
 }
 
 static int give_up_waiting(struct hearth_model *m, struct err *e)
@@ -151,8 +160,8 @@ static int make_place(struct hearth_model *m, size_t need, struct err *e)
             pthread_mutex_lock(&h->lock);
             if (went)
                 continue;
-            if (clock_s() - from > (h->load_timeout_s / 4 < PATIENCE_S ? h->load_timeout_s / 4 : PATIENCE_S))
-                drain_busy(m, lacking);
+            if (clock_s() - from > load_patience_s(h))
+                load_drain(h, m, m->ticket, lacking);
         }
         models_wait(h, 20);
     }
@@ -168,7 +177,7 @@ static void end_load(struct hearth_model *m, int rc, const struct err *e)
 {
     struct hearth *h = m->h;
     pthread_mutex_lock(&h->lock);
-    drain_no_more(m);
+    load_drain_no_more(h, m->ticket);
     m->ready_s = clock_s();
     m->state = rc == 0 ? MODEL_READY : MODEL_FAILED;
     if (rc < 0)
@@ -179,6 +188,7 @@ static void end_load(struct hearth_model *m, int rc, const struct err *e)
     models_touch(m);
     h->n_loaders--;
     pthread_cond_broadcast(&h->changed);
+    monitor_wake(h);
     pthread_mutex_unlock(&h->lock);
     if (forgotten)
         models_drop(m);

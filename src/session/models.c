@@ -69,6 +69,7 @@ void models_unlist(struct hearth *h, const struct hearth_model *m)
             break;
         }
     pthread_cond_broadcast(&h->changed);
+    monitor_wake(h);
 }
 
 size_t models_evict(struct hearth *h, const char *asked, size_t need, enum models_evict how)
@@ -294,7 +295,7 @@ void hearth_model_unref(struct hearth_model *m)
     models_touch(m);
     if (--m->refs == 0) { /* who waits for its memory looks again, and the monitor whether it is to leave */
         pthread_cond_broadcast(&h->changed);
-        pthread_cond_signal(&h->tick);
+        monitor_wake(h);
     }
     pthread_mutex_unlock(&h->lock);
 }

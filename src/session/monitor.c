@@ -1,6 +1,7 @@
 /* monitor: the thread that looks after memory while nobody asks: it reads the machine's pressure, moves the ledger's limit, and when
  * more is held than the limit allows, gives back what is cached, then idle models, least valuable first. Models whose keep-alive
- * has run out leave by it, too. It looks once a second, and up to every 20 ms when memory is getting short. */
+ * has run out leave by it, too, and idle ones for whose room a request waits. It looks once a second, up to every 20 ms when memory
+ * is getting short, and when somebody wakes it. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "session/state.h"
@@ -60,14 +61,84 @@ static double let_go(struct hearth *h)
     return due ? 0 : next;
 }
 
+/* ---- requests that wait for room ---- */
+
+static bool resident(const struct hearth_model *m) /* what its loader has set is constant */
+{
+    return m->state == MODEL_READY || m->state == MODEL_DRAINING;
+}
+
+static int guessing(const struct hearth *h, const struct hearth_model *d) /* for how many models */
+{
+    int n = 0;
+    for (const struct hearth_model *m = h->models; m; m = m->next)
+        n += resident(m) && m->draft == d;
+    return n;
+}
+
+/* Under lock, the engine being stuck: every model is held by requests, none comes or goes, and nobody holds one to no purpose, who
+ * might ask for something yet or let it go. So nothing will ever change by itself. */
+static bool circle(const struct hearth *h)
+{
+    for (const struct hearth_model *m = h->models; m; m = m->next) {
+        if (m->state == MODEL_LOADING || m->state == MODEL_UNLOADING)
+            return false;
+        if (m->state == MODEL_WAITING)
+            continue; /* holds nothing */
+        int users = m->refs - guessing(h, m);
+        if (m->waiters || !m->refs || (users > 0 && !engine_model_running(m->em)))
+            return false;
+    }
+    return true;
+}
+
+static const struct hearth_model *model_of(const struct hearth *h, const struct engine_model *em)
+{
+    const struct hearth_model *m = h->models;
+    while (m && !(resident(m) && m->em == em))
+        m = m->next;
+    return m;
+}
+
+/* Idle models leave for the first of those who wait. Busy ones are drained for it in the end, as for a load; and of requests that wait for
+ * each other's models the last one is refused. */
+static void serve_starved(struct hearth *h)
+{
+    enum { NO_TICKET = 0 }; /* a load's is more */
+    struct engine_starved s;
+    engine_starved(h->engine, &s);
+    if (s.lacks && models_evict(h, NULL, s.lacks, MODELS_NOW))
+        return; /* the engine looks again */
+    pthread_mutex_lock(&h->lock);
+    bool stuck = s.lacks && s.stuck && circle(h);
+    if (!s.lacks) {
+        load_drain_no_more(h, NO_TICKET);
+        h->starved_s = 0;
+    } else if (h->starved_s == 0) {
+        h->starved_s = clock_s();
+    } else if (clock_s() - h->starved_s > load_patience_s(h)) {
+        load_drain(h, model_of(h, s.model), NO_TICKET, s.lacks);
+    }
+    pthread_mutex_unlock(&h->lock);
+    if (stuck)
+        engine_refuse_last(h->engine);
+}
+
+void monitor_wake(struct hearth *h)
+{
+    h->news = true;
+    pthread_cond_signal(&h->tick);
+}
+
 /* Until the time or the next news; false: closing. */
 static bool rest(struct hearth *h, double seconds)
 {
     uint64_t ns = clock_ns() + (uint64_t)(seconds * 1e9);
     struct timespec until = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
     pthread_mutex_lock(&h->lock);
-    if (!h->closing && seconds > 0)
-        pthread_cond_timedwait(&h->tick, &h->lock, &until);
+    for (int rc = 0; !h->closing && !h->news && seconds > 0 && rc == 0;)
+        rc = pthread_cond_timedwait(&h->tick, &h->lock, &until);
+    h->news = false;
     bool on = !h->closing;
     pthread_mutex_unlock(&h->lock);
     return on;
@@ -79,6 +150,7 @@ static void *monitor_main(void *arg)
     double pause, due;
     do {
         pause = watch_memory(h);
+        serve_starved(h);
         due = let_go(h);
     } while (rest(h, due >= 0 && due < pause ? due : pause));
     return NULL;

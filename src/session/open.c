@@ -17,6 +17,14 @@ static int disk_folder(const struct hearth_opts *o, char **out, struct err *e)
     return rc;
 }
 
+static void on_starved(void *arg) /* engine thread */
+{
+    struct hearth *h = arg;
+    pthread_mutex_lock(&h->lock);
+    monitor_wake(h);
+    pthread_mutex_unlock(&h->lock);
+}
+
 static int open_parts(struct hearth *h, const struct hearth_opts *o, struct err *e)
 {
     long mask = o->cpu_mask ? cpu_mask_parse(o->cpu_mask) : (long)cpu_mask_parse("all");
@@ -32,7 +40,9 @@ static int open_parts(struct hearth *h, const struct hearth_opts *o, struct err 
                              .n_threads = o->threads,
                              .cpu_mask = (unsigned)mask,
                              .prefill_chunk = o->prefill_chunk,
-                             .spec_max = o->spec_max};
+                             .spec_max = o->spec_max,
+                             .on_starved = on_starved,
+                             .on_starved_arg = h};
     enum { WARM = 512 << 20 };
     char *disk = NULL;
     if ((rc = store_open(&h->store, o->data_dir, e)) < 0 || (o->kv_disk && (rc = disk_folder(o, &disk, e)) < 0))

@@ -35,7 +35,9 @@ struct hearth {
     size_t n_draft;
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a model's state or a loader's end */
-    pthread_cond_t tick;    /* the monitor looks before its time */
+    pthread_cond_t tick;    /* the monitor looks before its time: `news` */
+    bool news;              /* under lock */
+    double starved_s;       /* the monitor's: clock_s since when a request waits for room; 0: none does */
     pthread_t monitor;
     bool monitor_runs;
     char *proc, *group;       /* NULL: the system's */
@@ -101,7 +103,13 @@ void models_touch(struct hearth_model *m);
 void models_wait(struct hearth *h, int ms); /* for a change, at most so long */
 /* load.c: starts the thread of a model that was just put on the list */
 int load_start(struct hearth_model *m, struct err *e);
-/* monitor.c: pressure and keep-alive, on a thread of its own */
+/* Under lock. Those worth least of the busy models but `asked` take no new users until load_drain_no_more for the same ticket, if by their
+ * leaving `lacking` bytes would come free. */
+void load_drain(struct hearth *h, const struct hearth_model *asked, uint64_t ticket, size_t lacking);
+void load_drain_no_more(struct hearth *h, uint64_t ticket);
+double load_patience_s(const struct hearth *h); /* so long one waits before that */
+/* monitor.c: pressure, keep-alive and requests that wait for room, on a thread of its own. monitor_wake under lock. */
+void monitor_wake(struct hearth *h);
 int monitor_start(struct hearth *h, struct err *e);
 void monitor_stop(struct hearth *h);
 struct wanted { /* who is asked for: name and path, and the caller's progress */

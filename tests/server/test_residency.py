@@ -137,6 +137,53 @@ def four_models_at_once_and_in_the_place_of_two():
 
 
 @test
+def a_request_waits_for_the_room_that_a_busy_model_holds():
+    """Both models are resident, and the one's work lasts: a request that needs the other's room is taken in and waits for it."""
+    ask = {"prompt": "x", "ignore_eos": True, "stream": True}
+    with Server(chatty()) as s:
+        for name, seed in (("one", 1), ("two", 2)):
+            install(s, heavy(name, seed), f"{name}:1")
+        fit = s.post("/api/fit", {"model": "one:1", "ctx": 4000}).json
+        idle = sum(fit[k] for k in ("weights", "scratch", "header", "text"))
+        program = next(o["bytes"] for o in s.status()["memory"]["owners"] if o["path"] == "program")
+    with Server(args=["--ceiling", str(program + 2 * idle + fit["load"] + (16 << 20))]) as s:
+        for name, seed in (("one", 1), ("two", 2)):
+            install(s, heavy(name, seed), f"{name}:1")
+
+        def waiting(n):
+            return s.status()["requests"]["waiting"] == s.metric("hearth_requests_waiting") == n
+
+        def begin():
+            """The busy one, and two who wait; None: its work was over before that was seen."""
+            for name in ("one:1", "two:1"):
+                assert s.post("/api/load", {"model": name}).status == 200
+            c = [s.raw_post("/v1/completions", dict(ask, model="one:1", max_tokens=1900))]
+            assert wait_for(lambda: s.metric("hearth_requests_running") == 1, 60)
+            c += [s.raw_post("/v1/completions", dict(ask, model="two:1", max_tokens=3900)) for _ in "ab"]
+            if wait_for(lambda: waiting(2), 1):
+                return c
+            for x in c:
+                x.close()
+            assert wait_for(s.idle, 60)
+            return None
+
+        busy, left, stays = next(filter(None, (begin() for _ in range(20))))
+        left.close()
+        assert wait_for(lambda: waiting(1) or waiting(0), 60)
+        busy.close()
+        got = b""
+        while b"data: {" not in got:
+            more = stays.recv(4000)
+            assert more, got
+            got += more
+        assert got.startswith(b"HTTP/1.1 200") and b'"text"' in got, got
+        stays.close()
+        assert ready(s) == {"two:1"} and wait_for(s.idle, 60)
+        m = s.status()["memory"]
+        assert m["peak"] <= m["ceiling"] and m["models_evicted"] >= 1, m
+
+
+@test
 def status_and_metrics_tell_of_memory():
     with Server(chatty()) as s:
         m = s.status()["memory"]
