@@ -197,11 +197,14 @@ static void end_load(struct hearth_model *m, int rc, const struct err *e)
 static void *load_main(void *arg)
 {
     struct hearth_model *m = arg;
+    enum { AGAIN = 2 };
     struct err e = {0};
-    size_t need = 0, refused = 0;
+    size_t need = 0, refused = 0, hard;
     int rc = make_place(m, 0, &e); /* behind those who wait already */
-    while (rc == 0 && (rc = load_once(m, &need, &e)) == ERR_NOMEM) {
-        if (need <= refused) /* it was there, and was not enough */
+    for (int n = 0; rc == 0 && (rc = load_once(m, &need, &e)) == ERR_NOMEM;) {
+        bool there = need <= refused && (!need || !engine_short(m->h->engine, need, &hard)); /* 0: not even a file */
+        n = there ? n + 1 : 0;
+        if (n > AGAIN) /* it was there, and not only because somebody came and went meanwhile: it is not enough */
             need = refused + refused / 8 + (8 << 20);
         refused = need;
         rc = make_place(m, need, &e);
