@@ -23,6 +23,8 @@ static void reserve_and_release(void)
     ledger_release(b, 300);
     CHECK_INT(ledger_held(b), 100);
     CHECK_INT(ledger_used(l), 700);
+    CHECK(ledger_held_below(l, "model/a/") == 700 && ledger_held_below(l, "model/a/kv") == 100);
+    CHECK_INT(ledger_held_below(l, "model/b/"), 0);
     CHECK_INT(ledger_peak(l), 1000);
     CHECK_INT(ledger_reserve(a, SIZE_MAX, &e), ERR_NOMEM);
     ledger_release(b, 5000); /* more than held: cannot free what others hold */
