@@ -308,8 +308,7 @@ def in_a_small_group_it_is_never_killed():
                 return out
 
             statuses = sum(together([lambda i=i: one(i) for i in range(64)]), [])
-            assert set(statuses) <= {200, 429, 503}, statuses
-            assert statuses.count(200) > len(statuses) // 2, statuses
+            assert set(statuses) == {200}, statuses  # new work waits
             assert s.p.poll() is None and group.killed() == 0
             m = s.status()["memory"]
             assert m["peak"] <= m["ceiling"], m
