@@ -1,28 +1,40 @@
-/* avx512/linear: quantised weights. One 32-bit lane is one row; vpdpbusd adds four products of u8 code and s8 activation to it,
- * exactly (4 * 255 * 127 < 2^17, no saturation in this form, and ref/linear.c bounds the sum).
- *
- * One group after the other, so that the weights are one stream, fetched ahead while tokens are multiplied. A block is unpacked
- * into registers, where all tokens of a stripe meet it, eight at a time; the float sums wait in L1. Zero points enter as the
- * chain's start value, which costs nothing. */
+/* avx512/linear: quantised weights. The loops are simd/vnni.h's; a block is unpacked into registers. */
 #include "kernel/avx512/avx512.h"
-#include <immintrin.h>
-#include <string.h>
+#include "kernel/avx512/vec.h"
 
-enum { STRIPE = 64, AHEAD = 2048 };
+enum { VNNI_TOK = 8, VNNI_SHORT = 0 };
 
-struct block512 { /* one block of one group, ready to multiply */
+typedef __m512i vi;
+
+VEC vi vi_set1(int32_t a)
+{
+    return _mm512_set1_epi32(a);
+}
+VEC vi vi_add(vi a, vi b)
+{
+    return _mm512_add_epi32(a, b);
+}
+VEC vi vi_shl(vi a, int n)
+{
+    return _mm512_slli_epi32(a, (unsigned)n);
+}
+VEC vf vi_ps(vi a)
+{
+    return _mm512_cvtepi32_ps(a);
+}
+
+struct vnni_block {
     __m512i q[8];
-    __m512 d, m; /* two scales a block: those of its halves */
+    __m512 d[1], m[1];
 };
 
-/* s + codes times four activations of all lanes. Zen 4 gives a broadcast of its own a place among the multiplications; as part of one
- * it costs nothing. */
-AVX512_INLINE __m512i dot_quad(__m512i s, __m512i q, const int8_t *p)
-{
-    typedef int32_t __attribute__((may_alias, aligned(1))) word;
-    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(s) : "v"(q), "m"(*(const word *)(const void *)p));
-    return s;
-}
+/* Header numbers of a unit. */
+struct vnni_unit {
+    __m512 d, m;
+    __m512i s[4]; /* bytes [8 scales, 8 minima][16 rows], of the next block first */
+};
+
+#include "kernel/simd/vnni.h"
 
 /* The numbers of E2M1, zero added. */
 AVX512_INLINE __m512i e2m1_table(int zero)
@@ -74,11 +86,6 @@ AVX512_INLINE void load_codes(__m512i q[8], const uint8_t *p, const struct kerne
     }
 }
 
-AVX512_INLINE __m512 load_half(const uint8_t *p)
-{
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
-}
-
 /* The twelve packed bytes of 16 rows -> bytes [8 scales, 8 minima][16 rows]. In registers: a core does not forward a part of a store. */
 AVX512_INLINE void unpack_k_scales(__m512i s[4], const uint8_t *head)
 {
@@ -101,11 +108,6 @@ AVX512_INLINE __m512 next_bytes_ps(__m512i q[2])
     return first;
 }
 
-AVX512_INLINE __m512 sbytes_ps(const uint8_t *p)
-{
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
-}
-
 /* 2^(e - 128) of 16 bytes e. Below 2 it is subnormal, and the second number the greater. */
 AVX512_INLINE __m512 e8m0_ps(const uint8_t *p)
 {
@@ -121,287 +123,76 @@ AVX512_INLINE __m512 e5m3_ps(const uint8_t *p)
     return _mm512_cvtph_ps(_mm256_slli_epi16(v, 7));
 }
 
-/* Header numbers of a unit. */
-struct unit512 {
-    __m512 d, m;
-    __m512i s[4]; /* bytes [8 scales, 8 minima][16 rows], of the next block first */
-};
-
-AVX512_INLINE void load_unit(struct unit512 *u, const uint8_t *head, const struct kernel_format *f)
+VEC void vnni_load_unit(struct vnni_unit *u, const uint8_t *head, const struct kernel_format *f)
 {
     if (f->e2m1) /* their scales belong to one block */
         return;
-    u->d = load_half(head);
+    u->d = v_load_half(head);
     if (f->minimum)
-        u->m = load_half(head + 32);
+        u->m = v_load_half(head + 32);
     if (f->minimum && f->blocks == 8) {
         u->m = _mm512_sub_ps(_mm512_setzero_ps(), u->m);
         unpack_k_scales(u->s, head);
     }
 }
 
-AVX512_INLINE void load_block(struct block512 *w, struct unit512 *u, const uint8_t *head, int b,
-                              const struct kernel_format *f)
+VEC void vnni_load_block(struct vnni_block *w, struct vnni_unit *u, const uint8_t *head, int b,
+                         const struct vnni_shape *of)
 {
+    const struct kernel_format *f = of->f;
     if (f->e2m1) {
-        w->d = f->halves ? e5m3_ps(head + 32 * b) : e8m0_ps(head);
+        w->d[0] = f->halves ? e5m3_ps(head + 32 * b) : e8m0_ps(head);
         if (f->halves)
-            w->m = e5m3_ps(head + 32 * b + 16);
+            w->m[0] = e5m3_ps(head + 32 * b + 16);
     } else {
-        w->d = u->d;
-        w->m = u->m;
+        w->d[0] = u->d;
+        w->m[0] = u->m;
     }
     if (f->dtype == DT_Q6_K) {
-        w->d = _mm512_mul_ps(u->d, sbytes_ps(head + 32 + 32 * b));
-        w->m = _mm512_mul_ps(u->d, sbytes_ps(head + 48 + 32 * b));
+        w->d[0] = _mm512_mul_ps(u->d, v_load_s8(head + 32 + 32 * b));
+        w->m[0] = _mm512_mul_ps(u->d, v_load_s8(head + 48 + 32 * b));
     } else if (f->blocks == 8) {
-        w->d = _mm512_mul_ps(u->d, next_bytes_ps(u->s));
-        w->m = _mm512_mul_ps(u->m, next_bytes_ps(u->s + 2));
+        w->d[0] = _mm512_mul_ps(u->d, next_bytes_ps(u->s));
+        w->m[0] = _mm512_mul_ps(u->m, next_bytes_ps(u->s + 2));
     }
     load_codes(w->q, head + f->header + (size_t)b * layout_block_bytes(f), f);
-}
-
-/* Start value of a chain: what the zero point subtracts (layout.h: n8 = -8 sum). */
-AVX512_INLINE __m512i zero_start(const struct act_block *a, int t, int zero)
-{
-    if (zero == 0)
-        return _mm512_setzero_si512();
-    __m512i n = _mm512_set1_epi32(a->n8[t]);
-    return zero == 8 ? n : _mm512_slli_epi32(n, zero == 16 ? 1 : 4);
-}
-
-/* Token t of a tile becomes its first. The compiler is not to see where the planes begin: else it computes the places of their quads,
- * and keeps them in vector registers. */
-AVX512_INLINE struct act_block token(const struct act_block *a, size_t t, bool wide)
-{
-    struct act_block x = {a->hi + 32 * t, a->lo + 32 * t, a->dx + t, a->xs + t, a->n8 + t, a->n0 + t, a->n1 + t};
-    __asm__("" : "+r"(x.hi));
-    if (wide)
-        __asm__("" : "+r"(x.lo));
-    return x;
-}
-
-/* Of one token, quads [j, end) of both planes. Two chains: one would be twice as long, and a core sees only so far ahead. */
-AVX512_INLINE __m512i sum_wide(const struct block512 *w, const struct act_block *a, int j, int end, __m512i lo)
-{
-    __m512i hi = _mm512_setzero_si512();
-    for (; j < end; j++) {
-        hi = dot_quad(hi, w->q[j], a->hi + 4 * j);
-        lo = dot_quad(lo, w->q[j], a->lo + 4 * j);
-    }
-    return _mm512_add_epi32(_mm512_slli_epi32(hi, 7), lo);
-}
-
-/* Exact integer sums of the first n tokens. */
-AVX512_INLINE void sums(__m512i *s, const struct block512 *w, const struct act_block *a, int n,
-                        const struct kernel_format *f, bool wide)
-{
-    if (wide && n == 1) {
-        s[0] = sum_wide(w, a, 0, 8, zero_start(a, 0, f->zero));
+    if (of->one)
         return;
-    }
-    for (int i = 0; i < n; i++)
-        s[i] = wide ? _mm512_setzero_si512() : zero_start(a, i, f->zero);
     for (int j = 0; j < 8; j++)
-        for (int i = 0; i < n; i++)
-            s[i] = dot_quad(s[i], w->q[j], a->hi + 32 * i + 4 * j);
-    if (!wide)
-        return;
-    for (int i = 0; i < n; i++)
-        s[i] = _mm512_add_epi32(_mm512_slli_epi32(s[i], 7), zero_start(a, i, f->zero));
-    for (int j = 0; j < 8; j++)
-        for (int i = 0; i < n; i++)
-            s[i] = dot_quad(s[i], w->q[j], a->lo + 32 * i + 4 * j);
+        __asm__("" : "+v"(w->q[j])); /* in registers, for all tokens */
 }
 
-/* Half h (quads 4h..4h+3) of a block with two scales, zero point taken off. */
-AVX512_INLINE void half_sums(__m512i *s, const struct block512 *w, const struct act_block *a, int n, int h, bool wide)
-{
-    const int32_t *start = h ? a->n1 : a->n0;
-    if (wide && n == 1) {
-        s[0] = sum_wide(w, a, 4 * h, 4 * h + 4, _mm512_set1_epi32(start[0]));
-        return;
-    }
-    for (int i = 0; i < n; i++)
-        s[i] = wide ? _mm512_setzero_si512() : _mm512_set1_epi32(start[i]);
-    for (int j = 4 * h; j < 4 * h + 4; j++)
-        for (int i = 0; i < n; i++)
-            s[i] = dot_quad(s[i], w->q[j], a->hi + 32 * i + 4 * j);
-    if (!wide)
-        return;
-    for (int i = 0; i < n; i++)
-        s[i] = _mm512_add_epi32(_mm512_slli_epi32(s[i], 7), _mm512_set1_epi32(start[i]));
-    for (int j = 4 * h; j < 4 * h + 4; j++)
-        for (int i = 0; i < n; i++)
-            s[i] = dot_quad(s[i], w->q[j], a->lo + 32 * i + 4 * j);
-}
-
-/* Tokens t .. t + n of the tile. */
-AVX512_INLINE void step(__m512 *acc, const struct block512 *w, const struct act_block *tile, size_t t, int n,
-                        const struct kernel_format *f, bool wide)
-{
-    const struct act_block x = token(tile, t, wide), *a = &x;
-    __m512i s[8], s1[8];
-    if (f->halves) {
-        half_sums(s, w, a, n, 0, wide);
-        half_sums(s1, w, a, n, 1, wide);
-    } else {
-        sums(s, w, a, n, f, wide);
-    }
-    for (int i = 0; i < n; i++) {
-        __m512 p = _mm512_mul_ps(_mm512_cvtepi32_ps(s[i]), w->d);
-        if (f->halves)
-            p = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s1[i]), w->m, p);
-        p = _mm512_fmadd_ps(p, _mm512_set1_ps(a->dx[i]), acc[i]);
-        if (f->minimum)
-            p = _mm512_fmadd_ps(w->m, _mm512_set1_ps(a->xs[i]), p);
-        acc[i] = p;
-    }
-}
-
-AVX512_INLINE void store_rows(const struct linear_args *a, size_t g, size_t t, __m512 acc)
+VEC void vnni_store(const struct linear_args *a, size_t g, size_t t, const vf *sum)
 {
     size_t left = a->n_rows - g * 16;
     __mmask16 m = left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1);
-    acc = _mm512_mul_ps(acc, _mm512_set1_ps(linear_factor(a)));
+    __m512 y = _mm512_mul_ps(*sum, _mm512_set1_ps(linear_factor(a)));
     if (a->bias)
-        acc = _mm512_add_ps(acc, _mm512_maskz_loadu_ps(m, a->bias + g * 16));
-    _mm512_mask_storeu_ps(a->y + t * a->ldy + g * 16, m, acc);
+        y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(m, a->bias + g * 16));
+    _mm512_mask_storeu_ps(a->y + t * a->ldy + g * 16, m, y);
 }
 
-/* Block b's share of its unit, `ahead` bytes later in the stream. Past the end it does no harm. */
-AVX512_INLINE void fetch(const uint8_t *w, size_t ahead, int b, const struct kernel_format *f)
+/* Zen 4 gives a broadcast of its own a place among the multiplications; as part of one it costs nothing. */
+VEC void vnni_quad(vi (*s)[1], const struct vnni_block *w, int j, const int8_t *x, int n, const struct vnni_shape *of)
 {
-    size_t share = layout_unit_bytes(f) / (size_t)f->blocks;
-    for (size_t i = 0; ahead && i < share; i += 64)
-        _mm_prefetch((const char *)w + ahead + (size_t)b * share + i, _MM_HINT_T0);
+    typedef int32_t __attribute__((may_alias, aligned(1))) word;
+    (void)of;
+    for (int i = 0; i < n; i++)
+        __asm__("vpdpbusd %2%{1to16%}, %1, %0"
+                : "+v"(s[i][0])
+                : "v"(w->q[j]), "m"(*(const word *)(const void *)(x + 32 * i)));
 }
 
-/* One token: a stream over the weights. */
-AVX512_INLINE void single(const struct linear_args *a, size_t g, size_t t, const struct kernel_format *f, bool wide)
-{
-    size_t units = a->k / 32 / (size_t)f->blocks, width = layout_tile_width(a->n_tok, t);
-    const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k),
-                  *tile = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide);
-    __m512 acc = _mm512_setzero_ps();
-    for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
-        struct unit512 unit;
-        load_unit(&unit, w, f);
-        for (int b = 0; b < f->blocks; b++, tile += width * layout_token_bytes(wide)) {
-            struct block512 blk;
-            fetch(w, a->ahead, b, f);
-            load_block(&blk, &unit, w, b, f);
-            struct act_block x = layout_act(tile, width, 0, wide);
-            step(&acc, &blk, &x, t % 8, 1, f, wide);
-        }
-    }
-    store_rows(a, g, t, acc);
-}
-
-/* The first m = 1, 2 or 4 of n tokens, from t of a tile on; returns m. */
-AVX512_INLINE size_t some(__m512 *acc, const struct block512 *w, const struct act_block *tile, size_t t, size_t n,
-                          const struct kernel_format *f, bool wide)
-{
-    if (n > 3) {
-        step(acc, w, tile, t, 4, f, wide);
-        return 4;
-    }
-    if (n > 1) {
-        step(acc, w, tile, t, 2, f, wide);
-        return 2;
-    }
-    step(acc, w, tile, t, 1, f, wide);
-    return 1;
-}
-
-/* Tokens [t, t + n), n <= STRIPE: whole tiles of eight, then a part of one. Where one token alone is best left to the hardware's
- * prefetcher, several are not: it stops while they are multiplied. Where a tile lies is found by one addition: a core sees little
- * beyond the products of a tile, and waits for what takes long to compute. */
-AVX512_INLINE void stripe(const struct linear_args *a, size_t g, size_t t, size_t n, const struct kernel_format *f,
-                          bool wide)
-{
-    const uint8_t *w = (const uint8_t *)a->w + g * layout_group_bytes(f, a->k);
-    size_t units = a->k / 32 / (size_t)f->blocks, ahead = a->ahead ? a->ahead : AHEAD, whole = t % 8 ? 0 : n / 8 * 8;
-    size_t rest_width = layout_tile_width(a->n_tok, t + whole), tile_bytes = layout_tile_offset(a->k, 8, wide);
-    const uint8_t *tiles = (const uint8_t *)a->act + layout_tile_offset(a->k, t, wide),
-                  *rest = (const uint8_t *)a->act + layout_tile_offset(a->k, t + whole, wide);
-    __m512 acc[STRIPE];
-    for (size_t i = 0; i < n; i++) {
-        acc[i] = _mm512_setzero_ps();
-        __asm__("" : "+m"(acc[i])); /* else gcc makes it a string instruction, which is slow to begin */
-    }
-    for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
-        struct unit512 unit;
-        load_unit(&unit, w, f);
-        for (int b = 0; b < f->blocks; b++) {
-            struct block512 blk;
-            fetch(w, ahead, b, f);
-            load_block(&blk, &unit, w, b, f);
-            for (int j = 0; j < 8; j++)
-                __asm__("" : "+v"(blk.q[j])); /* in registers, for all tokens */
-            const uint8_t *at = tiles;
-            for (size_t i = 0; i < whole; i += 8, at += tile_bytes) {
-                struct act_block x = layout_act(at, 8, 0, wide);
-                step(acc + i, &blk, &x, 0, 8, f, wide);
-            }
-            struct act_block x = layout_act(rest, rest_width, 0, wide);
-            for (size_t i = whole; i < n;)
-                i += some(acc + i, &blk, &x, (t + i) % 8, n - i, f, wide);
-            tiles += 8 * layout_token_bytes(wide);
-            rest += rest_width * layout_token_bytes(wide);
-        }
-    }
-    for (size_t i = 0; i < n; i++)
-        store_rows(a, g, t + i, acc[i]);
-}
-
-typedef void single_fn(const struct linear_args *a, size_t g1, size_t t);
-
-/* one: the groups before g1 for a single token, which has a function of its own, with all registers. */
-AVX512_INLINE void mul(const struct linear_args *a, const struct kernel_format *f, bool wide, single_fn *one)
-{
-    size_t groups = (a->n_rows + 15) / 16, g1 = a->g1 < groups ? a->g1 : groups;
-    for (size_t t = a->t0, n; t < a->t1; t += n) {
-        size_t most = t % 8 ? 8 - t % 8 : STRIPE;
-        n = a->t1 - t < most ? a->t1 - t : most;
-        if (n == 1)
-            one(a, g1, t);
-        else
-            for (size_t g = a->g0; g < g1; g++)
-                stripe(a, g, t, n, f, wide);
-    }
-}
-
-#define FORMATS(X) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q4_K) X(Q5_K) X(Q6_K) X(MXFP4) X(NVFP4)
-#define DEFINE(T)                                                                                                      \
-    static __attribute__((noinline)) void one_##T(const struct linear_args *a, size_t g1, size_t t)                    \
-    {                                                                                                                  \
-        for (size_t g = a->g0; g < g1; g++)                                                                            \
-            single(a, g, t, &FORMAT_##T, false);                                                                       \
-    }                                                                                                                  \
-    static __attribute__((noinline)) void one_wide_##T(const struct linear_args *a, size_t g1, size_t t)               \
-    {                                                                                                                  \
-        for (size_t g = a->g0; g < g1; g++)                                                                            \
-            single(a, g, t, &FORMAT_##T, true);                                                                        \
-    }                                                                                                                  \
-    static void mul_##T(const struct linear_args *a)                                                                   \
-    {                                                                                                                  \
-        if (a->wide)                                                                                                   \
-            mul(a, &FORMAT_##T, true, one_wide_##T);                                                                   \
-        else                                                                                                           \
-            mul(a, &FORMAT_##T, false, one_##T);                                                                       \
-    }
-FORMATS(DEFINE)
+VNNI_FORMATS(VNNI_DEFINE)
 
 void avx512_linear_mul(const struct linear_args *a, enum dtype dtype)
 {
 #define MUL(T) [DT_##T] = mul_##T,
-    static void (*const MULS[DT_COUNT])(const struct linear_args *a) = {FORMATS(MUL)};
+    static void (*const MULS[DT_COUNT])(const struct linear_args *a) = {VNNI_FORMATS(MUL)};
     MULS[dtype](a);
 }
 
 void avx512_init_linear(struct kernels *k)
 {
-#define ROW(T) k->linear[DT_##T].mul = mul_##T;
-    FORMATS(ROW)
+    VNNI_FORMATS(VNNI_ROW)
 }
