@@ -7,7 +7,7 @@
  *
  * 15-bit activations and 8-bit codes are multiplied as pairs of int16; their activations are widened once per call. So are the words
  * that take the zero point off int16 sums. Both wait in the scratch. */
-#include "kernel/avx2/e2m1.h"
+#include "kernel/avx2/stream.h"
 
 enum { TILE = 4 };
 
@@ -23,12 +23,6 @@ struct block256 {
     const uint8_t *p; /* the planes */
     __m256 d[2], m[2];
     __m256i q[16][2]; /* quads, or pairs: the even bytes of a quad, then the odd ones */
-};
-
-/* The scales of a unit that its blocks share. */
-struct head256 {
-    __m256 d[2], m[2];
-    uint8_t s[256];
 };
 
 /* n neighbouring tokens of one tile of activations, one block. */
@@ -72,74 +66,12 @@ AVX2_INLINE void prepare(int32_t *word, const struct linear_args *a, size_t t, s
 
 /* ---- weights ---- */
 
-AVX2_INLINE void load_head(struct head256 *u, const uint8_t *head, const struct kernel_format *f)
-{
-    bool k = f->minimum && f->blocks == 8;
-    if (k)
-        unpack_k_scales(u->s, head);
-    for (int h = 0; h < 2 && !f->e2m1; h++) {
-        u->d[h] = load_half(head + 16 * h);
-        if (f->minimum)
-            u->m[h] = load_half(head + 32 + 16 * h);
-        if (k)
-            u->m[h] = _mm256_sub_ps(_mm256_setzero_ps(), u->m[h]);
-    }
-}
-
-AVX2_INLINE void load_scales(struct block256 *w, const struct head256 *u, const uint8_t *head, int b,
-                             const struct kernel_format *f)
-{
-    bool k = f->minimum && f->blocks == 8;
-    for (int h = 0; h < 2; h++) {
-        if (f->e2m1) {
-            w->d[h] = f->halves ? e5m3_ps(head + 32 * b + 8 * h) : e8m0_ps(head + 8 * h);
-            if (f->halves)
-                w->m[h] = e5m3_ps(head + 32 * b + 16 + 8 * h);
-            continue;
-        }
-        w->d[h] = u->d[h];
-        if (f->minimum)
-            w->m[h] = u->m[h];
-        if (k) {
-            w->d[h] = _mm256_mul_ps(u->d[h], bytes_ps(u->s + 16 * b + 8 * h));
-            w->m[h] = _mm256_mul_ps(u->m[h], bytes_ps(u->s + 128 + 16 * b + 8 * h));
-        }
-        if (f->halves) {
-            w->d[h] = _mm256_mul_ps(u->d[h], sbytes_ps(head + 32 + 32 * b + 8 * h));
-            w->m[h] = _mm256_mul_ps(u->d[h], sbytes_ps(head + 48 + 32 * b + 8 * h));
-        }
-    }
-}
-
-/* Quad j of eight rows; p: the planes, moved to them. The bits above four go through a table: of a nibble, where they belong. */
-AVX2_INLINE __m256i code(const uint8_t *p, int j, const struct kernel_format *f)
-{
-    const __m256i low = _mm256_set1_epi8(15);
-    const int bits = f->bits;
-    if (bits == 8)
-        return load256(p + 64 * j);
-    __m256i z = load256(p + 64 * (j & 3)), q = _mm256_and_si256(j < 4 ? z : _mm256_srli_epi16(z, 4), low);
-    if (bits == 4)
-        return f->e2m1 ? _mm256_shuffle_epi8(e2m1_table(E2M1_ZERO), q) : q;
-    __m256i up = load256(p + 256 + (bits == 6 ? 64 * (j / 4) : 0));
-    bool upper = bits == 6 ? j % 4 > 1 : j > 3;
-    int at = bits == 6 ? 2 * (j % 2) : j % 4;
-    char to[16];
-    for (int i = 0; i < 16; i++)
-        to[i] = (char)((i >> at & (bits == 6 ? 3 : 1)) << 4);
-    __m256i table =
-        _mm256_broadcastsi128_si256(_mm_setr_epi8(to[0], to[1], to[2], to[3], to[4], to[5], to[6], to[7], to[8], to[9],
-                                                  to[10], to[11], to[12], to[13], to[14], to[15]));
-    up = _mm256_and_si256(upper ? _mm256_srli_epi16(up, 4) : up, low);
-    return _mm256_or_si256(q, _mm256_shuffle_epi8(table, up));
-}
-
 /* Quad i, or pair i, of half h. */
 AVX2_INLINE __m256i code_at(const uint8_t *p, int i, int h, const struct shape *s)
 {
     if (!s->pairs)
-        return code(p + 32 * h, i, s->f);
-    __m256i q = code(p + 32 * h, i / 2, s->f);
+        return code(p + 32 * h, i, s->f, E2M1_ZERO);
+    __m256i q = code(p + 32 * h, i / 2, s->f, E2M1_ZERO);
     return i % 2 ? _mm256_srli_epi16(q, 8) : _mm256_and_si256(q, _mm256_set1_epi16(255));
 }
 
@@ -240,7 +172,7 @@ AVX2_INLINE void group_mul(const struct linear_args *a, size_t g, size_t t, size
         for (int b = 0; b < f->blocks; b++) {
             struct block256 blk;
             fetch(w, ahead, b, f);
-            load_scales(&blk, &u, w, b, f);
+            load_scales(blk.d, blk.m, &u, w, b, f);
             blk.p = w + f->header + (size_t)b * layout_block_bytes(f);
             if (one) {
                 struct tokens256 x = tokens_at(tile, width, b0 + (size_t)b, t % 8, word, s);
