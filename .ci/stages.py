@@ -144,7 +144,8 @@ def cpu_masks():
             flags = f.read()
     if os.uname().machine == "aarch64":
         return [("ref", True), ("neon", True), ("i8mm", " i8mm " in flags)]
-    return [("ref", True), ("avx2", " avx2 " in flags), ("avx512", " avx512_vnni " in flags), ("amx", " amx_int8 " in flags)]
+    return [("ref", True), ("avx2", " avx2 " in flags), ("avxvnni", " avx_vnni " in flags),
+            ("avx512", " avx512_vnni " in flags), ("amx", " amx_int8 " in flags)]
 
 
 def stage_masks():

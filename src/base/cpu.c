@@ -25,12 +25,13 @@ static const struct {
     /* best level first: cpu_mask_name takes the first one whose lead bit is set */
     {"amx", CPU_AMX | CPU_AVX512 | CPU_AVX2},
     {"avx512", CPU_AVX512 | CPU_AVX2},
+    {"avxvnni", CPU_AVXVNNI | CPU_AVX2},
     {"avx2", CPU_AVX2},
     {"i8mm", CPU_NEON | CPU_DOTPROD | CPU_I8MM},
     {"neon", CPU_NEON | CPU_DOTPROD},
     {"ref", 0},
     {"none", 0},
-    {"all", CPU_AVX2 | CPU_AVX512 | CPU_AMX | CPU_NEON | CPU_DOTPROD | CPU_I8MM},
+    {"all", CPU_AVX2 | CPU_AVXVNNI | CPU_AVX512 | CPU_AMX | CPU_NEON | CPU_DOTPROD | CPU_I8MM},
 };
 
 long cpu_mask_parse(const char *name)
@@ -47,6 +48,8 @@ const char *cpu_mask_name(unsigned mask)
         return "amx";
     if (mask & CPU_AVX512)
         return "avx512";
+    if (mask & CPU_AVXVNNI)
+        return "avxvnni";
     if (mask & CPU_AVX2)
         return "avx2";
     if (mask & CPU_I8MM)
@@ -67,6 +70,7 @@ static unsigned cpu_detect(void)
     const unsigned avx2 = 1u << 5;                                            /* leaf 7, ebx */
     const unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;        /* leaf 7, ebx: F, DQ, BW, VL */
     const unsigned vnni = 1u << 11;                                           /* leaf 7, ecx */
+    const unsigned avxvnni = 1u << 4;                                         /* leaf 7 subleaf 1, eax */
     const unsigned amx = 1u << 24 | 1u << 25;                                 /* leaf 7, edx: tiles, int8 */
     unsigned a, b, c, d, need = FMA | OSXSAVE | AVX | F16C;
     if (!__get_cpuid(1, &a, &b, &c, &d) || (c & need) != need)
@@ -82,6 +86,8 @@ static unsigned cpu_detect(void)
         f |= CPU_AVX512;
     if ((f & CPU_AVX512) && (d & amx) == amx && (xcr0 & 0x60000) == 0x60000) /* and tile configuration and data */
         f |= CPU_AMX;
+    if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avxvnni))
+        f |= CPU_AVXVNNI;
     return f;
 }
 

@@ -3,9 +3,9 @@
  * that anyone uses, so they have no reference. */
 #include "cli/bench.h"
 #include "base/clock.h"
+#include "base/cpu.h"
 #include "base/pool.h"
 #include "kernel/kernel.h"
-#include <string.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -75,6 +75,21 @@ __attribute__((target("avx512f,avx512vnni"))) static double int8_avx512(void)
     for (int j = 0; j < CHAINS; j++)
         __asm__ volatile("" : "+v"(acc[j]));
     return 2.0 * 64 * CHAINS * ROUNDS;
+}
+
+__attribute__((target("avx2,avxvnni"))) static double int8_avxvnni(void)
+{
+    __m256i acc[ACC], x = _mm256_set1_epi8(3), y = _mm256_set1_epi8(2);
+    for (int j = 0; j < ACC; j++)
+        acc[j] = _mm256_set1_epi32(j);
+    for (int i = 0; i < ROUNDS; i++) {
+        __asm__ volatile("" : "+x"(x), "+x"(y));
+        for (int j = 0; j < ACC; j++)
+            acc[j] = _mm256_dpbusd_avx_epi32(acc[j], x, y);
+    }
+    for (int j = 0; j < ACC; j++)
+        __asm__ volatile("" : "+x"(acc[j]));
+    return 2.0 * 32 * ACC * ROUNDS;
 }
 
 /* Without VNNI, any 8-bit weights: two products added in 16 bits, widened at once. */
@@ -148,16 +163,20 @@ static double probe_run(struct backend *b, double (*fn)(void))
 static const struct {
     const char *name;
     double (*fn)(void);
-    int level; /* the least that has it: 1 avx2, 2 avx512, 3 amx */
+    unsigned need; /* of the level's features */
 } probes[] = {
-    {"f32: 256-bit fused multiply-add", fma_avx2, 1},   {"f32: 512-bit fused multiply-add", fma_avx512, 2},
-    {"int8: vpmaddubsw, widened at once", mix_avx2, 1}, {"int8: vpmaddubsw, four 4-bit products first", int8_avx2, 1},
-    {"int8: vpdpbusd, 512 bits", int8_avx512, 2},       {"int8: tdpbusd, 16 x 64 tiles", int8_amx, 3}};
+    {"f32: 256-bit fused multiply-add", fma_avx2, CPU_AVX2},
+    {"f32: 512-bit fused multiply-add", fma_avx512, CPU_AVX512},
+    {"int8: vpmaddubsw, widened at once", mix_avx2, CPU_AVX2},
+    {"int8: vpmaddubsw, four 4-bit products first", int8_avx2, CPU_AVX2},
+    {"int8: vpdpbusd, 256 bits", int8_avxvnni, CPU_AVXVNNI},
+    {"int8: vpdpbusd, 512 bits", int8_avx512, CPU_AVX512},
+    {"int8: tdpbusd, 16 x 64 tiles", int8_amx, CPU_AMX},
+};
 
-static int level_of(struct backend *b)
+static unsigned features_of(struct backend *b)
 {
-    const char *level = backend_kernels(b)->level;
-    return strcmp(level, "amx") == 0 ? 3 : strcmp(level, "avx512") == 0 ? 2 : strcmp(level, "avx2") == 0;
+    return (unsigned)cpu_mask_parse(backend_kernels(b)->level) & cpu_features();
 }
 
 int bench_probe_mix(struct backend *b, int i, const char **name, double *ops)
@@ -165,19 +184,19 @@ int bench_probe_mix(struct backend *b, int i, const char **name, double *ops)
     if (i < 0 || i >= (int)(sizeof probes / sizeof probes[0]))
         return -1;
     *name = probes[i].name;
-    *ops = probes[i].level <= level_of(b) ? probe_run(b, probes[i].fn) : 0;
+    *ops = probes[i].need & features_of(b) ? probe_run(b, probes[i].fn) : 0;
     return 0;
 }
 
 void bench_probe(struct backend *b, double *int8_ops, double *f32_ops)
 {
-    const char *level = backend_kernels(b)->level;
+    unsigned have = features_of(b);
     *int8_ops = *f32_ops = 0;
-    if (strcmp(level, "avx512") == 0 || strcmp(level, "amx") == 0) { /* amx: shares are of the vector units' roof */
+    if (have & CPU_AVX512) { /* amx, too: shares are of the vector units' roof */
         *int8_ops = probe_run(b, int8_avx512);
         *f32_ops = probe_run(b, fma_avx512);
-    } else if (strcmp(level, "avx2") == 0) {
-        *int8_ops = probe_run(b, int8_avx2);
+    } else if (have & CPU_AVX2) {
+        *int8_ops = probe_run(b, have & CPU_AVXVNNI ? int8_avxvnni : int8_avx2);
         *f32_ops = probe_run(b, fma_avx2);
     }
 }

@@ -86,7 +86,8 @@ int cli_cpu_mask(const char *option, const char **name, unsigned *mask, struct e
         return 0;
     long m = cpu_mask_parse(s);
     if (m == -1)
-        return err_set(e, ERR_USAGE, "unknown CPU mask '%s'; use ref, avx2, avx512, amx, neon, i8mm or all", s);
+        return err_set(e, ERR_USAGE, "unknown CPU mask '%s'; use ref, avx2, avxvnni, avx512, amx, neon, i8mm or all",
+                       s);
     *mask = (unsigned)m;
     return 0;
 }

@@ -233,7 +233,7 @@ static int print_report(const struct report *r, const char *features)
     printf("Kernels   level %s; self-test: %d of %d equal the reference bit for bit (%.0f ms)\n", r->k.level,
            r->n_kernels - bad, r->n_kernels, r->kernels_s * 1e3);
     for (size_t i = 0; kernel_entry_name(i); i++)
-        printf("%s%-16s %-6s%s", i % 3 == 0 ? "          " : "  ", kernel_entry_name(i), kernel_entry_level(&r->k, i),
+        printf("%s%-16s %-7s%s", i % 3 == 0 ? "          " : "  ", kernel_entry_name(i), kernel_entry_level(&r->k, i),
                i % 3 == 2 || !kernel_entry_name(i + 1) ? "\n" : "");
     doctor_roof_print(&r->roof);
     printf("Memory    %s, %s available, ceiling %s\n", out_bytes(a, r->memory.total), out_bytes(b, r->memory.available),
@@ -305,8 +305,9 @@ static const char *feature_names(char out[80])
     static const struct {
         unsigned bit;
         const char *name;
-    } all[] = {{CPU_AVX2, "AVX2+FMA+F16C"}, {CPU_AVX512, "AVX-512+VNNI"}, {CPU_AMX, "AMX int8"},
-               {CPU_NEON, "NEON"},          {CPU_DOTPROD, "dot product"}, {CPU_I8MM, "I8MM"}};
+    } all[] = {{CPU_AVX2, "AVX2+FMA+F16C"}, {CPU_AVXVNNI, "AVX-VNNI"}, {CPU_AVX512, "AVX-512+VNNI"},
+               {CPU_AMX, "AMX int8"},       {CPU_NEON, "NEON"},        {CPU_DOTPROD, "dot product"},
+               {CPU_I8MM, "I8MM"}};
     size_t n = 0;
     out[0] = 0;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)

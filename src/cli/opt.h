@@ -54,8 +54,9 @@ struct opt_seed {
     }
 #define OPT_ROW_CPU_MASK(S)                                                                                            \
     {                                                                                                                  \
-        "cpu-mask", 0, OPT_TEXT, "M", "kernels of ref, avx2, avx512, amx, neon, i8mm or all ($HEARTH_CPU_MASK)",       \
-            offsetof(S, cpu_mask), 0, 0                                                                                \
+        "cpu-mask", 0, OPT_TEXT, "M",                                                                                  \
+            "kernels of ref, avx2, avxvnni, avx512, amx, neon, i8mm or all ($HEARTH_CPU_MASK)", offsetof(S, cpu_mask), \
+            0, 0                                                                                                       \
     }
 #define OPT_ROW_THREADS(S)                                                                                             \
     {                                                                                                                  \

@@ -7,6 +7,7 @@
 #include "kernel/amx/amx.h"
 #include "kernel/avx2/avx2.h"
 #include "kernel/avx512/avx512.h"
+#include "kernel/avxvnni/avxvnni.h"
 #elif defined(__aarch64__)
 #include "kernel/neon/neon.h"
 #endif
@@ -20,6 +21,7 @@ static const struct {
     {"ref", 0, ref_init},
 #if defined(__x86_64__)
     {"avx2", CPU_AVX2, avx2_init},
+    {"avxvnni", CPU_AVX2 | CPU_AVXVNNI, avxvnni_init},
     {"avx512", CPU_AVX512, avx512_init},
     {"amx", CPU_AMX | CPU_AVX512, amx_init},
 #elif defined(__aarch64__)
@@ -76,7 +78,8 @@ const char *kernel_entry_level(const struct kernels *k, size_t i)
     if (i >= N_ENTRIES)
         return NULL;
     LEVELS[0].init(&one);
-    /* not beyond k's own: compiled for another machine, even init may hold what this one cannot run */
+    /* not beyond k's own: compiled for another machine, even init may hold what this one cannot run. A machine with AVX-512 may lack
+     * AVX-VNNI, but has all that storing pointers takes. */
     for (int l = 1; l < N_LEVELS && strcmp(LEVELS[l - 1].name, k->level) != 0; l++) {
         unsigned char before[sizeof(void (*)(void))];
         memcpy(before, (const char *)&one + ENTRIES[i].at, sizeof before);

@@ -1,7 +1,7 @@
 /* kernel: pure compute on the caller's memory, one thread. No allocation, no threads, no logging, no globals.
  *
  * ref/ (plain C) is the definition of right; every other folder repeats it bit for bit (simd/ holds the float code that avx2/,
- * avx512/ and neon/ share, each including it after its own vec.h). SIMD lanes are weight ROWS (linear),
+ * avx512/ and neon/ share, and the linear layers of avxvnni/ and avx512/, each including it after its own vec.h). SIMD lanes are weight ROWS (linear),
  * KEYS (attention scores) or DIMENSIONS (attention values, elementwise), so each output has one accumulation order over k,
  * whatever the batch, the tile or the thread. Packed layouts are the same for every ISA, so a packed model can be run by
  * any level and kernelcheck compares with memcmp.
@@ -126,7 +126,7 @@ struct weigh {
 };
 
 struct kernels {
-    const char *level; /* "ref", "avx2", "avx512", "amx", "neon", "i8mm" */
+    const char *level; /* "ref", "avx2", "avxvnni", "avx512", "amx", "neon", "i8mm" */
     struct linear_kernel linear[DT_COUNT];
 
     /* Activation quantiser: x [n_tok][k] with row stride ldx -> act, tokens [t0, t1) only. outliers: NULL, or a byte for each

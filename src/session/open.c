@@ -29,7 +29,7 @@ static int open_parts(struct hearth *h, const struct hearth_opts *o, struct err 
 {
     long mask = o->cpu_mask ? cpu_mask_parse(o->cpu_mask) : (long)cpu_mask_parse("all");
     if (mask < 0)
-        return err_set(e, ERR_USAGE, "cpu mask \"%s\" is not known: ref, avx2, avx512, amx, neon, i8mm or all",
+        return err_set(e, ERR_USAGE, "cpu mask \"%s\" is not known: ref, avx2, avxvnni, avx512, amx, neon, i8mm or all",
                        o->cpu_mask);
     int rc = ledger_new(&h->ledger, o->ceiling, e);
     if (rc < 0)

@@ -31,7 +31,7 @@ static const struct {
 };
 enum { N_CHECKS = sizeof CHECKS / sizeof *CHECKS };
 
-static const char *const LEVELS[] = {"avx2", "avx512", "amx", "neon", "i8mm"};
+static const char *const LEVELS[] = {"avx2", "avxvnni", "avx512", "amx", "neon", "i8mm"};
 
 struct options {
     uint64_t seed;

@@ -13,6 +13,7 @@ static void masks(void)
     CHECK_INT(cpu_mask_parse("ref"), 0);
     CHECK_INT(cpu_mask_parse("none"), 0);
     CHECK_INT(cpu_mask_parse("avx2"), CPU_AVX2);
+    CHECK_INT(cpu_mask_parse("avxvnni"), CPU_AVX2 | CPU_AVXVNNI);
     CHECK_INT(cpu_mask_parse("avx512"), CPU_AVX2 | CPU_AVX512);
     CHECK_INT(cpu_mask_parse("amx"), CPU_AVX2 | CPU_AVX512 | CPU_AMX);
     CHECK(cpu_mask_parse("neon") & CPU_NEON);
@@ -20,7 +21,9 @@ static void masks(void)
     CHECK_INT(cpu_mask_parse(""), -1);
     CHECK_STR(cpu_mask_name(0), "ref");
     CHECK_STR(cpu_mask_name(CPU_AVX2), "avx2");
+    CHECK_STR(cpu_mask_name((unsigned)cpu_mask_parse("avxvnni")), "avxvnni");
     CHECK_STR(cpu_mask_name((unsigned)cpu_mask_parse("avx512")), "avx512");
+    CHECK_STR(cpu_mask_name(CPU_AVX2 | CPU_AVXVNNI | CPU_AVX512), "avx512");
     CHECK_STR(cpu_mask_name((unsigned)cpu_mask_parse("amx")), "amx");
     CHECK_STR(cpu_mask_name(CPU_NEON | CPU_DOTPROD), "neon");
     CHECK_STR(cpu_mask_name((unsigned)cpu_mask_parse("i8mm")), "i8mm");
@@ -30,7 +33,7 @@ static void masks(void)
 static void this_machine(void)
 {
     unsigned f = cpu_features();
-    CHECK(!(f & CPU_AVX512) || (f & CPU_AVX2));
+    CHECK(!(f & (CPU_AVX512 | CPU_AVXVNNI)) || (f & CPU_AVX2));
     CHECK(!(f & CPU_AMX) || (f & CPU_AVX512));
     const char *mask = getenv("HEARTH_CPU_MASK");
     if (mask && *mask)
