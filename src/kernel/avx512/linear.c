@@ -36,6 +36,21 @@ struct vnni_unit {
 
 #include "kernel/simd/vnni.h"
 
+/* Eight come out of one register: with two chains a token, loads are what a core has least of while it multiplies (12 a block, two a
+ * cycle). */
+VEC void vnni_begin(vi (*s)[VNNI_VECS], const int32_t *start, int n)
+{
+    if (n < 8) {
+        for (int i = 0; i < n; i++)
+            s[i][0] = vi_set1(start[i]);
+        return;
+    }
+    __m512i all = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)start));
+    __asm__("" : "+v"(all)); /* else gcc makes loads of them again */
+    for (int i = 0; i < 8; i++)
+        s[i][0] = _mm512_permutexvar_epi32(vi_set1(i), all);
+}
+
 /* The numbers of E2M1, zero added. */
 AVX512_INLINE __m512i e2m1_table(int zero)
 {

@@ -38,6 +38,12 @@ struct vnni_block {
 
 #include "kernel/simd/vnni.h"
 
+VEC void vnni_begin(vi (*s)[VNNI_VECS], const int32_t *start, int n)
+{
+    for (int i = 0; i < n; i++)
+        s[i][0] = s[i][1] = vi_set1(start[i]);
+}
+
 VEC void vnni_load_unit(struct vnni_unit *u, const uint8_t *head, const struct kernel_format *f)
 {
     load_head(&u->head, head, f);

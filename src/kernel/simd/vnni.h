@@ -32,6 +32,8 @@ VEC void vnni_load_block(struct vnni_block *w, struct vnni_unit *u, const uint8_
 /* s[i] += quad j times four activations of token i of n, at x + 32 i. */
 VEC void vnni_quad(vi (*s)[VNNI_VECS], const struct vnni_block *w, int j, const int8_t *x, int n,
                    const struct vnni_shape *of);
+/* Chains of n tokens, of one half of a block each, begin at start[0..n). */
+VEC void vnni_begin(vi (*s)[VNNI_VECS], const int32_t *start, int n);
 /* Writes a token's sums of group g, times the factor, plus the bias. */
 VEC void vnni_store(const struct linear_args *a, size_t g, size_t t, const vf *sum);
 
@@ -84,9 +86,12 @@ VEC void vnni_sums(vi (*s)[VNNI_VECS], const struct vnni_block *w, const struct 
         vnni_sum_wide(s, w, a, j0, j1, vnni_start(a, 0, h, zero), of);
         return;
     }
-    for (int i = 0; i < n; i++)
-        for (int v = 0; v < VNNI_VECS; v++)
-            s[i][v] = of->wide ? vi_set1(0) : vnni_start(a, i, h, zero);
+    if (h >= 0 && !of->wide)
+        vnni_begin(s, h ? a->n1 : a->n0, n);
+    else
+        for (int i = 0; i < n; i++)
+            for (int v = 0; v < VNNI_VECS; v++)
+                s[i][v] = of->wide ? vi_set1(0) : vnni_start(a, i, h, zero);
 #pragma GCC unroll 8
     for (int j = j0; j < j1; j++)
         vnni_quad(s, w, j, a->hi + 4 * j, n, of);
