@@ -99,18 +99,20 @@ static void run_attn(const struct kernels *k, const struct bench_area *m, enum d
 {
     const size_t v_off = kernel_kv_bytes(t, HEAD), bytes = 2 * v_off;
     const uint8_t *page[PAGES];
-    float *kv = (float *)m->area[5], *q = kv + 2 * HEAD;
+    float *kv = (float *)m->area[5], *q = kv + 2 * HEAD * KEYS;
     const float *qs[2] = {q, q + HEAD};
     float *outs[2] = {out, out + HEAD};
     const int32_t pos[2] = {KEYS - 2, KEYS - 1};
     memset(pages, 0, PAGES * bytes);
     for (int p = 0; p < PAGES; p++)
         page[p] = (uint8_t *)pages + (size_t)p * bytes;
-    for (size_t i = 0; i < KEYS; i++) {
-        fill(kv, 2 * HEAD, 1000 + i, 1);
-        struct store_args s = {.v_off = v_off, .k = kv, .v = kv + HEAD, .head_dim = HEAD, .n = 1};
+    for (size_t i = 0; i < KEYS; i++)
+        fill(kv + 2 * HEAD * i, 2 * HEAD, 1000 + i, 1);
+    for (size_t i = 0; i < KEYS; i += KERNEL_PAGE) {
+        struct store_args s = {.v_off = v_off, .k = kv + 2 * HEAD * i, .head_dim = HEAD, .ld = 2 * HEAD};
+        s.v = s.k + HEAD;
         s.block = (uint8_t *)pages + i / KERNEL_PAGE * bytes;
-        s.slot = i % KERNEL_PAGE;
+        s.n = KEYS - i < KERNEL_PAGE ? KEYS - i : KERNEL_PAGE;
         k->attn[t].store(&s);
     }
     fill(q, 2 * HEAD, 5, 1);

@@ -244,16 +244,16 @@ static int take_blocks(struct engine *g, struct request *r, int n, struct err *e
 static void starve(struct engine *g, struct request *r, const struct err *e)
 {
     static const double PASSES_S = 10;
-    uint64_t now = clock_ns();
+    uint64_t now = clock_ns(), since = r->bare_ns;
+    r->bare_ns = 0; /* until it is seen that it still is */
     if (r != first_of_all(g) || ledger_limit(g->ledger) < ledger_ceiling(g->ledger)) /* pressure ends */
         return;
     for (size_t i = 0; i < g->n_active; i++)
         for (size_t j = 0; j < g->active[i]->n_live; j++)
             if (g->active[i]->live[j] != r && (held(g->active[i]->live[j]) || g->active[i]->live[j]->recall))
                 return;
-    if (!r->bare_ns)
-        r->bare_ns = now;
-    else if ((double)(now - r->bare_ns) * 1e-9 > PASSES_S && !room_loading(g))
+    r->bare_ns = since ? since : now;
+    if ((double)(now - r->bare_ns) * 1e-9 > PASSES_S && !room_loading(g))
         engine_end(r, EVENT_ERROR, FINISH_STOP, e);
 }
 

@@ -148,7 +148,7 @@ const char *check_act(const struct check *c)
 {
     static const float ODD[] = {0.0f, -0.0f, 1e-45f, 1e-39f, 1e-31f, 8e-31f, 1e30f, 3.4e38f, INFINITY, -INFINITY, NAN};
     struct random *r = c->r;
-    size_t k = 32 * random_in(r, 1, 20), tok = pick_tokens(r), ldx = k + random_below(r, 9);
+    size_t k = 32 * random_in(r, 1, random_below(r, 3) ? 20 : 70), tok = pick_tokens(r), ldx = k + random_below(r, 9);
     bool wide = random_below(r, 2);
     float *x = guard_new(tok * ldx * 4);
     size_t n = c->ref->act_bytes(k, tok, wide), t0 = 0, t1 = tok;

@@ -49,7 +49,8 @@ AVX2_INLINE void load_scales(__m256 d[2], __m256 m[2], const struct head256 *u, 
     }
 }
 
-/* Quad j of eight rows; p: the planes, moved to them; zero: what E2M1's numbers have added. The bits above four go through a table: of a nibble, where they belong. */
+/* Quad j of eight rows; p: the planes, moved to them; zero: what E2M1's numbers have added. The bits above four go through a table: of a
+ * nibble, where they belong. */
 AVX2_INLINE __m256i code(const uint8_t *p, int j, const struct kernel_format *f, int zero)
 {
     const __m256i low = _mm256_set1_epi8(15);

@@ -100,7 +100,8 @@ static bool drain(struct client *c, struct slot *s, int timeout_ms)
         const struct text *truth = &s->a->truth[d.choice];
         struct text *mine = &s->got[d.choice];
         bool whole = d.type == HEARTH_DONE && strcmp(d.finish, "cancelled") != 0;
-        bool no_room = d.type == HEARTH_FAILED && d.err.code == ERR_NOMEM && !mine->len; /* it waited, and in vain */
+        bool no_room = d.type == HEARTH_FAILED && d.err.code == ERR_NOMEM && !mine->len &&
+                       strstr(d.err.msg, "MiB of KV cache"); /* it waited, in vain, and had not begun */
         c->in_vain += no_room;
         c->completed += whole;
         c->cut += !whole;
