@@ -26,6 +26,26 @@ AVX2_INLINE __m256 e5m3_ps(const uint8_t *p)
     return _mm256_cvtph_ps(_mm_slli_epi16(v, 7));
 }
 
+/* What makes integers of a unit's scales (linear.c): 2^7, 2^10 (halves are what e5m3_ps gives), or 0: nothing does. 0x58 is 2^-3,
+ * 0x9f is 60. */
+AVX2_INLINE float e5m3_per_unit(const uint8_t *head)
+{
+    const __m256i one = _mm256_set1_epi8(1), least = _mm256_set1_epi8(0x57), most = _mm256_set1_epi8((char)0x9f);
+    __m256i a = load256(head), b = load256(head + 32), high = _mm256_max_epu8(a, b);
+    __m256i low = _mm256_min_epu8(_mm256_sub_epi8(a, one), _mm256_sub_epi8(b, one)); /* 0 becomes the greatest */
+    if (_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(low, least), low)) == -1)
+        return 0x1p7f;
+    return _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(high, most), most)) == -1 ? 0x1p10f : 0;
+}
+
+/* Both scales of a block's rows, eight of them, as pairs of int16. */
+AVX2_INLINE __m256i e5m3_ints(const uint8_t *p, float per_unit)
+{
+    __m256 per = _mm256_set1_ps(per_unit);
+    return _mm256_or_si256(_mm256_cvtps_epi32(_mm256_mul_ps(e5m3_ps(p), per)),
+                           _mm256_slli_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(e5m3_ps(p + 16), per)), 16));
+}
+
 /* The numbers, something added, for both 128-bit lanes. */
 AVX2_INLINE __m256i e2m1_table(int plus)
 {

@@ -112,36 +112,17 @@ AVX2_INLINE void put_tokens(struct work256 *work, const struct linear_args *a, s
 
 /* ---- weights ---- */
 
-AVX2_INLINE __m256i scale_int(const uint8_t *p, float per_unit)
-{
-    return _mm256_cvtps_epi32(_mm256_mul_ps(e5m3_ps(p), _mm256_set1_ps(per_unit)));
-}
-
-/* How the blocks of a unit are scaled. NVFP4: 0x58 is 2^-3, 0x9f is 60. */
-AVX2_INLINE void choose_kind(struct block256 *w, const uint8_t *head, const struct shape *s)
+/* How the blocks of a unit are scaled. */
+AVX2_INLINE void choose_kind(struct block256 *w, float per_unit, const struct shape *s)
 {
     const struct kernel_format *f = s->f;
-    w->dx = 0;
-    w->kind = f->halves ? HALVES : f->minimum ? f->bits == 5 ? ZERO_MINIMUM : MINIMUM : ZERO;
+    w->dx = per_unit == 0x1p10f;
     if (s->pairs)
         w->kind = f->halves ? PAIRS_HALVES : f->minimum ? PAIRS_MINIMUM : PAIRS;
-    if (s->pairs || !f->e2m1 || !f->halves)
-        return;
-    const __m256i one = _mm256_set1_epi8(1), least = _mm256_set1_epi8(0x57), most = _mm256_set1_epi8((char)0x9f);
-    __m256i a = load256(head), b = load256(head + 32), high = _mm256_max_epu8(a, b);
-    __m256i low = _mm256_min_epu8(_mm256_sub_epi8(a, one), _mm256_sub_epi8(b, one)); /* 0 becomes the greatest */
-    bool unit6 = _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(low, least), low)) == -1;
-    bool unit9 = _mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(high, most), most)) == -1;
-    w->dx = !unit6 && unit9;
-    w->kind = unit6 || unit9 ? UNITS : FAR;
-}
-
-/* Both scales of half h (0 or 8: first row) of a block of NVFP4 as integers. */
-AVX2_INLINE void put_scales(struct block256 *w, const uint8_t *s, int h)
-{
-    float per_unit = w->dx ? 0x1p10f : 0x1p7f;
-    __m256i both = _mm256_or_si256(scale_int(s, per_unit), _mm256_slli_epi32(scale_int(s + 16, per_unit), 16));
-    _mm256_storeu_si256((__m256i *)(void *)(w->s + h), both);
+    else if (f->e2m1 && f->halves)
+        w->kind = per_unit > 0 ? UNITS : FAR;
+    else
+        w->kind = f->halves ? HALVES : f->minimum ? f->bits == 5 ? ZERO_MINIMUM : MINIMUM : ZERO;
 }
 
 /* Eight rows' quads as they are. */
@@ -175,7 +156,8 @@ AVX2_INLINE void put_block(struct block256 *w, const struct unit256 *unit, const
                            const struct shape *s)
 {
     const struct kernel_format *f = s->f;
-    choose_kind(w, head, s);
+    const float per_unit = f->e2m1 && f->halves && !s->pairs ? e5m3_per_unit(head) : 0;
+    choose_kind(w, per_unit, s);
     for (int h = 0; h < 16; h += 8) {
         struct half256 blk;
         if (f->e2m1 && s->pairs)
@@ -185,7 +167,7 @@ AVX2_INLINE void put_block(struct block256 *w, const struct unit256 *unit, const
         else
             load_half_block(&blk, unit, head, b, h, f);
         if (w->kind == UNITS)
-            put_scales(w, head + 32 * b + h, h);
+            _mm256_storeu_si256((__m256i *)(void *)(w->s + h), e5m3_ints(head + 32 * b + h, per_unit));
         _mm256_storeu_ps(w->d + h, blk.d);
         if (f->minimum || f->halves)
             _mm256_storeu_ps(w->m + h, blk.m);

@@ -23,15 +23,26 @@ VEC vf vi_ps(vi a)
     return _mm512_cvtepi32_ps(a);
 }
 
+VEC vi vi_xor(vi a, vi b)
+{
+    return _mm512_xor_si512(a, b);
+}
+VEC vi vi_madd(vi a, vi b)
+{
+    return _mm512_madd_epi16(a, b);
+}
+
 struct vnni_block {
-    __m512i q[8];
+    __m512i q[8], s[1];
     __m512 d[1], m[1];
+    float unit;
 };
 
 /* Header numbers of a unit. */
 struct vnni_unit {
     __m512 d, m;
     __m512i s[4]; /* bytes [8 scales, 8 minima][16 rows], of the next block first */
+    int exponent; /* NVFP4 */
 };
 
 #include "kernel/simd/vnni.h"
@@ -49,6 +60,13 @@ VEC void vnni_begin(vi (*s)[VNNI_VECS], const int32_t *start, int n)
     __asm__("" : "+v"(all)); /* else gcc makes loads of them again */
     for (int i = 0; i < 8; i++)
         s[i][0] = _mm512_permutexvar_epi32(vi_set1(i), all);
+}
+
+VEC void vnni_scale(float *to, const float *x, float by, int n)
+{
+    __mmask8 m = (__mmask8)((1 << n) - 1);
+    _mm256_storeu_ps(to, _mm256_mul_ps(_mm256_maskz_loadu_ps(m, x), _mm256_set1_ps(by)));
+    __asm__("" : "+m"(*(float(*)[8])to)); /* gcc would shuffle them out of the register */
 }
 
 /* The numbers of E2M1, zero added. */
@@ -139,8 +157,32 @@ AVX512_INLINE __m512 e5m3_ps(const uint8_t *p)
     return _mm512_cvtph_ps(_mm256_slli_epi16(v, 7));
 }
 
-VEC void vnni_load_unit(struct vnni_unit *u, const uint8_t *head, const struct kernel_format *f)
+/* What avx2/e2m1.h says of eight rows: the exponent whose number is 8 units, or 0 where scales are too far apart. */
+AVX512_INLINE int e5m3_exponent(const uint8_t *head)
 {
+    __m512i s = _mm512_loadu_si512(head), below = _mm512_sub_epi8(s, _mm512_set1_epi8(1)); /* 0 becomes the greatest */
+    if (!_mm512_cmplt_epu8_mask(below, _mm512_set1_epi8(0x57)))
+        return 11;
+    return _mm512_cmpgt_epu8_mask(s, _mm512_set1_epi8((char)0x9f)) ? 0 : 8;
+}
+
+/* Both scales of 16 rows as pairs of int16: 8 to 15, shifted to the left or, where zeros are behind it, to the right; by more than there
+ * is gives 0. */
+AVX512_INLINE __m512i e5m3_ints(const uint8_t *p, int exponent)
+{
+    __m128i a = _mm_loadu_si128((const __m128i *)(const void *)p),
+            b = _mm_loadu_si128((const __m128i *)(const void *)(p + 16));
+    __m512i x = _mm512_cvtepu8_epi16(_mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b)));
+    __m512i by = _mm512_sub_epi16(_mm512_srli_epi16(x, 3), _mm512_set1_epi16((int16_t)exponent));
+    __m512i m = _mm512_or_si512(_mm512_and_si512(x, _mm512_set1_epi16(7)), _mm512_set1_epi16(8));
+    return _mm512_or_si512(_mm512_sllv_epi16(m, by),
+                           _mm512_srlv_epi16(m, _mm512_sub_epi16(_mm512_setzero_si512(), by)));
+}
+
+VEC void vnni_load_unit(struct vnni_unit *u, const uint8_t *head, const struct vnni_shape *of)
+{
+    const struct kernel_format *f = of->f;
+    u->exponent = of->ints ? e5m3_exponent(head) : 0;
     if (f->e2m1) /* their scales belong to one block */
         return;
     u->d = v_load_half(head);
@@ -156,7 +198,11 @@ VEC void vnni_load_block(struct vnni_block *w, struct vnni_unit *u, const uint8_
                          const struct vnni_shape *of)
 {
     const struct kernel_format *f = of->f;
-    if (f->e2m1) {
+    w->unit = u->exponent == 11 ? 0x1p-7f : u->exponent == 8 ? 0x1p-10f : 0;
+    if (of->ints && u->exponent) {
+        w->s[0] = e5m3_ints(head + 32 * b, u->exponent);
+        w->d[0] = w->m[0] = _mm512_setzero_ps(); /* not looked at */
+    } else if (f->e2m1) {
         w->d[0] = f->halves ? e5m3_ps(head + 32 * b) : e8m0_ps(head);
         if (f->halves)
             w->m[0] = e5m3_ps(head + 32 * b + 16);

@@ -26,14 +26,26 @@ VEC vf vi_ps(vi a)
     return _mm256_cvtepi32_ps(a);
 }
 
+VEC vi vi_xor(vi a, vi b)
+{
+    return _mm256_xor_si256(a, b);
+}
+VEC vi vi_madd(vi a, vi b)
+{
+    return _mm256_madd_epi16(a, b);
+}
+
 struct vnni_unit {
     struct head256 head;
+    float per; /* NVFP4: what makes its scales integers, or 0 */
 };
 
 struct vnni_block {
     const uint8_t *p; /* the planes */
     __m256 d[2], m[2];
+    __m256i s[2];
     __m256i q[2][8]; /* quads of both halves of the rows */
+    float unit;
 };
 
 #include "kernel/simd/vnni.h"
@@ -44,16 +56,30 @@ VEC void vnni_begin(vi (*s)[VNNI_VECS], const int32_t *start, int n)
         s[i][0] = s[i][1] = vi_set1(start[i]);
 }
 
-VEC void vnni_load_unit(struct vnni_unit *u, const uint8_t *head, const struct kernel_format *f)
+VEC void vnni_scale(float *to, const float *x, float by, int n)
 {
+    for (int i = 0; i < n; i++)
+        to[i] = x[i] * by;
+    __asm__("" : "+m"(*(float(*)[8])to));
+}
+
+VEC void vnni_load_unit(struct vnni_unit *u, const uint8_t *head, const struct vnni_shape *of)
+{
+    const struct kernel_format *f = of->f;
     load_head(&u->head, head, f);
+    u->per = of->ints ? e5m3_per_unit(head) : 0;
 }
 
 VEC void vnni_load_block(struct vnni_block *w, struct vnni_unit *u, const uint8_t *head, int b,
                          const struct vnni_shape *of)
 {
     const struct kernel_format *f = of->f;
-    load_scales(w->d, w->m, &u->head, head, b, f);
+    w->unit = u->per > 0 ? 1 / u->per : 0;
+    if (of->ints && u->per > 0)
+        for (int v = 0; v < 2; v++)
+            w->s[v] = e5m3_ints(head + 32 * b + 8 * v, u->per);
+    else
+        load_scales(w->d, w->m, &u->head, head, b, f);
     w->p = head + f->header + (size_t)b * layout_block_bytes(f);
     if (of->one || f->bits == 8) /* which are what they are */
         return;

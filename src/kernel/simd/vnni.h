@@ -7,25 +7,28 @@
  *
  * Included after a level's vec.h and, over VNNI_VECS vectors of rows,
  *     vi, vi_set1, vi_add, vi_shl, vi_ps    VW int32
+ *     vi_xor, vi_madd                       the same, and as pairs of int16, multiplied and added
  *     VNNI_TOK                              tokens whose sums are in registers at a time: 4 or 8
  *     VNNI_SHORT                            1 where there are sixteen registers
  *     struct vnni_unit, vnni_block          header numbers of a unit; a block: codes, scales d[], and m[], minima or the second
- *                                           half's scales
+ *                                           half's scales, or, NVFP4, both as integers s[] with a unit
  * and before the functions declared here. */
 #ifndef HEARTH_KERNEL_SIMD_VNNI_H
 #define HEARTH_KERNEL_SIMD_VNNI_H
 #include "kernel/layout.h"
 
-enum { VNNI_VECS = 16 / VW, VNNI_STRIPE = 64, VNNI_AHEAD = 2048 };
+/* VNNI_INT: tokens that make up for NVFP4's scales becoming integers. */
+enum { VNNI_VECS = 16 / VW, VNNI_STRIPE = 64, VNNI_AHEAD = 2048, VNNI_INT = 16 };
 
 /* What decides the loops: constants once inlined. */
 struct vnni_shape {
     const struct kernel_format *f;
     bool wide;
-    bool one; /* a token that is alone in its call */
+    bool one;  /* a token that is alone in its call */
+    bool ints; /* NVFP4: scales are made integers where they can */
 };
 
-VEC void vnni_load_unit(struct vnni_unit *u, const uint8_t *head, const struct kernel_format *f);
+VEC void vnni_load_unit(struct vnni_unit *u, const uint8_t *head, const struct vnni_shape *of);
 /* Block b of the unit at head. */
 VEC void vnni_load_block(struct vnni_block *w, struct vnni_unit *u, const uint8_t *head, int b,
                          const struct vnni_shape *of);
@@ -34,6 +37,8 @@ VEC void vnni_quad(vi (*s)[VNNI_VECS], const struct vnni_block *w, int j, const 
                    const struct vnni_shape *of);
 /* Chains of n tokens, of one half of a block each, begin at start[0..n). */
 VEC void vnni_begin(vi (*s)[VNNI_VECS], const int32_t *start, int n);
+/* to[i] = x[i] * by, n of them, into memory; there is room for eight. */
+VEC void vnni_scale(float *to, const float *x, float by, int n);
 /* Writes a token's sums of group g, times the factor, plus the bias. */
 VEC void vnni_store(const struct linear_args *a, size_t g, size_t t, const vf *sum);
 
@@ -105,6 +110,35 @@ VEC void vnni_sums(vi (*s)[VNNI_VECS], const struct vnni_block *w, const struct 
         vnni_quad(s, w, j, a->lo + 4 * j, n, of);
 }
 
+/* NVFP4, 8-bit activations: one chain and one multiplication for both halves of a block in place of two: the second half's sum, at most
+ * 16 * 12 * 127 = 24384, goes to the upper int16 of a lane, the first half's is added below. While it grows it is 2^15 too large,
+ * so that nothing is borrowed from above. avx2/linear.c says when scales are integers, and why that is the same number. */
+VEC void vnni_step_int(vf (*acc)[VNNI_VECS], const struct vnni_block *w, const struct act_block *a, int n,
+                       const struct vnni_shape *of)
+{
+    const vi bias = vi_set1(0x8000);
+    vi s[VNNI_TOK][VNNI_VECS];
+    float dx[8];
+    vnni_scale(dx, a->dx, w->unit, n);
+    for (int i = 0; i < n; i++)
+        for (int v = 0; v < VNNI_VECS; v++)
+            s[i][v] = vi_set1(a->n1[i]);
+#pragma GCC unroll 4
+    for (int j = 4; j < 8; j++)
+        vnni_quad(s, w, j, a->hi + 4 * j, n, of);
+    for (int i = 0; i < n; i++)
+        for (int v = 0; v < VNNI_VECS; v++)
+            s[i][v] = vi_add(vi_add(vi_shl(s[i][v], 16), bias), vi_set1(a->n0[i]));
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++)
+        vnni_quad(s, w, j, a->hi + 4 * j, n, of);
+    for (int i = 0; i < n; i++)
+        for (int v = 0; v < VNNI_VECS; v++) {
+            vf p = vi_ps(vi_madd(vi_xor(s[i][v], bias), w->s[v]));
+            acc[i][v] = v_fma(p, v_set1(dx[i]), acc[i][v]);
+        }
+}
+
 /* Where registers are short x waits in memory: the compiler would rather spill sums. */
 VEC void vnni_wait(vf *x, const struct vnni_shape *of)
 {
@@ -117,6 +151,10 @@ VEC void vnni_step(vf (*acc)[VNNI_VECS], struct vnni_block *w, const struct act_
                    const struct vnni_shape *of)
 {
     const struct act_block x = vnni_token(tile, t, of->wide), *a = &x;
+    if (of->ints && w->unit > 0) {
+        vnni_step_int(acc, w, a, n, of);
+        return;
+    }
     vi s[VNNI_TOK][VNNI_VECS];
     vf first[VNNI_TOK][VNNI_VECS];
     vnni_sums(s, w, a, n, of->f->halves ? 0 : -1, of);
@@ -161,7 +199,7 @@ VEC void vnni_single(const struct linear_args *a, size_t g, size_t t, const stru
         acc[0][v] = v_set1(0);
     for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
         struct vnni_unit unit;
-        vnni_load_unit(&unit, w, f);
+        vnni_load_unit(&unit, w, of);
         for (int b = 0; b < f->blocks; b++, tile += width * layout_token_bytes(of->wide)) {
             struct vnni_block blk;
             vnni_fetch(w, a->ahead, b, f);
@@ -222,7 +260,7 @@ VEC void vnni_stripe(const struct linear_args *a, size_t g, size_t t, size_t n, 
         }
     for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
         struct vnni_unit unit;
-        vnni_load_unit(&unit, w, f);
+        vnni_load_unit(&unit, w, of);
         for (int b = 0; b < f->blocks; b++) {
             struct vnni_block blk;
             vnni_fetch(w, ahead, b, f);
@@ -249,12 +287,16 @@ typedef void vnni_single_fn(const struct linear_args *a, size_t g1, size_t t);
 /* one: the groups before g1 for a single token, which has a function of its own, with all registers. */
 VEC void vnni_mul(const struct linear_args *a, const struct vnni_shape *of, vnni_single_fn *one)
 {
+    const struct vnni_shape many = {of->f, of->wide, false, !of->wide && of->f->dtype == DT_NVFP4};
     size_t groups = (a->n_rows + 15) / 16, g1 = a->g1 < groups ? a->g1 : groups;
     for (size_t t = a->t0, n; t < a->t1; t += n) {
         size_t most = t % 8 ? 8 - t % 8 : VNNI_STRIPE;
         n = a->t1 - t < most ? a->t1 - t : most;
         if (n == 1)
             one(a, g1, t);
+        else if (many.ints && n >= VNNI_INT)
+            for (size_t g = a->g0; g < g1; g++)
+                vnni_stripe(a, g, t, n, &many);
         else
             for (size_t g = a->g0; g < g1; g++)
                 vnni_stripe(a, g, t, n, of);
@@ -265,7 +307,7 @@ VEC void vnni_mul(const struct linear_args *a, const struct vnni_shape *of, vnni
 #define VNNI_ONE(T, NAME, WIDE)                                                                                        \
     static __attribute__((noinline)) void NAME##_##T(const struct linear_args *a, size_t g1, size_t t)                 \
     {                                                                                                                  \
-        const struct vnni_shape of = {&FORMAT_##T, WIDE, true};                                                        \
+        const struct vnni_shape of = {&FORMAT_##T, WIDE, true, false};                                                 \
         for (size_t g = a->g0; g < g1; g++)                                                                            \
             vnni_single(a, g, t, &of);                                                                                 \
     }
@@ -274,7 +316,7 @@ VEC void vnni_mul(const struct linear_args *a, const struct vnni_shape *of, vnni
     VNNI_ONE(T, one_wide, true)                                                                                        \
     static void mul_##T(const struct linear_args *a)                                                                   \
     {                                                                                                                  \
-        const struct vnni_shape narrow = {&FORMAT_##T, false, false}, wide = {&FORMAT_##T, true, false};               \
+        const struct vnni_shape narrow = {&FORMAT_##T, false, false, false}, wide = {&FORMAT_##T, true, false, false}; \
         if (a->wide)                                                                                                   \
             vnni_mul(a, &wide, one_wide_##T);                                                                          \
         else                                                                                                           \
