@@ -3,8 +3,7 @@
  * Segment by segment (512 positions), the query rows that see something of it are taken in tiles of up to ATTN_ROWS. A tile has its
  * scores computed, made into weights and multiplied with the values before the next tile begins, so that its scores stay in the
  * first-level cache while the segment's pages come from the second. Scores and values are one loop, attn_mul: rows of numbers
- * times vectors of keys, or of dimensions, with all sums in registers. F16, BF16 and F32 are decoded as they are loaded; of
- * Q8_0 and E4M3 a few columns are decoded first, into a panel that stays in the first-level cache.
+ * times vectors of keys, or of dimensions, with all sums in registers. What is loaded is decoded there, once for all rows of the tile.
  * The first tile of a segment fetches what comes after: the values while it computes scores, then the next segment's keys (pages are
  * read in columns, which no hardware prefetcher foresees).
  * Scores of invisible lanes of a page are computed from whatever bytes lie there (lanes do not mix) and overwritten before they
@@ -32,18 +31,27 @@ struct attn_row { /* one query row, merged so far */
 struct attn_mul {
     const float *x;
     float *y;
-    const uint8_t *src; /* F32, F16 or BF16 */
-    size_t step, n;     /* bytes from src[i] to src[i + 1]; how many */
+    const uint8_t *src;
+    size_t step, n; /* bytes from src[i] to src[i + 1]; how many */
     bool more;
+    const float *
+        scale; /* Q8_0. Of keys: a number for each, scale_step further for the next group of i; of values, one for each group */
+    size_t scale_step; /* of dimensions, scale_step further for the next i */
     const uint8_t
         *ahead; /* what to fetch meanwhile: as many bytes per i as the call reads, for the first n_ahead of them */
     size_t n_ahead, ahead_step;
 };
 typedef void attn_mul_fn(const struct attn_mul *m, int rows, int vecs);
 
+/* What the pages hold decides the loop. */
+enum attn_kind { ATTN_PLAIN, ATTN_KEYS, ATTN_VALUES }; /* the last two: with scales */
+struct attn_muls {
+    attn_mul_fn *keys, *values, *panel;
+};
+
 struct attn_state { /* lives at the front of the scratch */
     const struct attn_args *a;
-    attn_mul_fn *mul[2];                 /* for pages of a direct type, and for the panel */
+    const struct attn_muls *mul;
     size_t hdp;                          /* head_dim rounded up to 16 */
     size_t n_active, *active;            /* [n_q] rows that see something of this segment */
     struct attn_row *merged;             /* [n_q] */
@@ -51,7 +59,7 @@ struct attn_state { /* lives at the front of the scratch */
     size_t n, row[ATTN_ROWS];            /* the tile */
     size_t lo[ATTN_ROWS], hi[ATTN_ROWS]; /* visible part of the segment, relative to it */
     float *q, *s, *o;                    /* [row][ATTN_STRIDE]: queries, scores, this segment's values */
-    float *panel;                        /* decoded columns */
+    float *panel;                        /* values that end within a vector, or a page's scales */
     const uint8_t *ahead, *ahead_end;    /* what the next calls of mul fetch */
     size_t end_page;                     /* pages from here on are not looked at */
 };
@@ -64,8 +72,8 @@ VEC size_t attn_pad(size_t hd)
 VEC size_t attn_scratch_bytes(size_t n_q, size_t hd)
 {
     size_t front = sizeof(struct attn_state) + n_q * (sizeof(size_t) + sizeof(struct attn_row)),
-           columns = (hd > KERNEL_PAGE ? hd : KERNEL_PAGE) * ATTN_WIDE * VW;
-    return ((front + 63) & ~(size_t)63) + 4 * (n_q * attn_pad(hd) + 3 * ATTN_ROWS * ATTN_STRIDE + columns);
+           panel = KERNEL_PAGE * ATTN_WIDE * VW; /* of at most 512 / 32 scales for each key: no more */
+    return ((front + 63) & ~(size_t)63) + 4 * (n_q * attn_pad(hd) + 3 * ATTN_ROWS * ATTN_STRIDE + panel);
 }
 
 /* ---- the loop ---- */
@@ -73,12 +81,6 @@ VEC size_t attn_scratch_bytes(size_t n_q, size_t hd)
 VEC size_t attn_size(enum dtype t)
 {
     return t == DT_F32 ? 4 : t == DT_F16 || t == DT_BF16 ? 2 : 1;
-}
-
-/* Types that mul reads as they are; the others go through the panel. */
-VEC bool attn_direct(enum dtype t)
-{
-    return t == DT_F32 || t == DT_F16 || t == DT_BF16;
 }
 
 VEC vf attn_load(const uint8_t *p, enum dtype t)
@@ -92,11 +94,14 @@ VEC vf attn_load(const uint8_t *p, enum dtype t)
     return t == DT_Q8_0 ? v_load_s8(p) : v_load_e4m3(p);
 }
 
-/* Steps [i, n) of a tile; `fetch`: of one stream. */
-VEC void attn_steps(vf acc[ATTN_ROWS][ATTN_WIDE], const float *x, const uint8_t *src, size_t step, size_t n,
-                    const uint8_t *ahead, size_t ahead_step, bool fetch, enum dtype t, int nr, int nv)
+/* Steps [from, to) of a tile; `fetch`: of one stream. */
+VEC void attn_steps(vf acc[ATTN_ROWS][ATTN_WIDE], const struct attn_mul *m, size_t from, size_t to, bool fetch,
+                    enum dtype t, enum attn_kind kind, int nr, int nv)
 {
-    for (size_t i = 0; i < n; i++, src += step, x++) {
+    const float *x = m->x + from;
+    const uint8_t *src = m->src + from * m->step, *ahead = m->ahead;
+    const size_t step = m->step, ahead_step = m->ahead_step, scale_step = m->scale_step;
+    for (size_t i = from; i < to; i++, src += step, x++) {
         if (fetch) {
             v_fetch(ahead);
             if (ahead_step > 64)
@@ -104,8 +109,13 @@ VEC void attn_steps(vf acc[ATTN_ROWS][ATTN_WIDE], const float *x, const uint8_t 
             ahead += ahead_step;
         }
         vf c[ATTN_WIDE];
-        for (int v = 0; v < nv; v++)
+        for (int v = 0; v < nv; v++) {
             c[v] = attn_load(src + (size_t)(v * VW) * attn_size(t), t);
+            if (kind == ATTN_KEYS)
+                c[v] = v_mul(c[v], v_load(m->scale + i / KERNEL_GROUP * scale_step + v * VW));
+            if (kind == ATTN_VALUES)
+                c[v] = v_mul(c[v], v_set1(m->scale[i * scale_step + (size_t)(v * VW / KERNEL_GROUP)]));
+        }
         for (int r = 0; r < nr; r++) {
             vf b = v_set1(x[(size_t)r * ATTN_STRIDE]);
             for (int v = 0; v < nv; v++)
@@ -114,10 +124,9 @@ VEC void attn_steps(vf acc[ATTN_ROWS][ATTN_WIDE], const float *x, const uint8_t 
     }
 }
 
-VEC void attn_tile(const struct attn_mul *m, enum dtype t, int nr, int nv)
+VEC void attn_tile(const struct attn_mul *m, enum dtype t, enum attn_kind kind, int nr, int nv)
 {
     float *y = m->y;
-    size_t n = m->n, n_ahead = m->n_ahead, step = m->step;
     vf acc[ATTN_ROWS][ATTN_WIDE];
     if (m->more)
         for (int r = 0; r < nr; r++)
@@ -127,8 +136,8 @@ VEC void attn_tile(const struct attn_mul *m, enum dtype t, int nr, int nv)
         for (int r = 0; r < nr; r++)
             for (int v = 0; v < nv; v++)
                 acc[r][v] = v_set1(0.0f);
-    attn_steps(acc, m->x, m->src, step, n_ahead, m->ahead, m->ahead_step, true, t, nr, nv);
-    attn_steps(acc, m->x + n_ahead, m->src + n_ahead * step, step, n - n_ahead, NULL, 0, false, t, nr, nv);
+    attn_steps(acc, m, 0, m->n_ahead, true, t, kind, nr, nv);
+    attn_steps(acc, m, m->n_ahead, m->n, false, t, kind, nr, nv);
     for (int r = 0; r < nr; r++)
         for (int v = 0; v < nv; v++)
             v_store(y + r * ATTN_STRIDE + v * VW, acc[r][v]);
@@ -140,43 +149,43 @@ VEC int attn_vecs(size_t n)
     return n * ATTN_WIDE <= ATTN_ACC ? ATTN_WIDE : ATTN_NARROW;
 }
 
-VEC void attn_mul_rows(const struct attn_mul *m, enum dtype t, int rows, int vecs)
+VEC void attn_mul_rows(const struct attn_mul *m, enum dtype t, enum attn_kind kind, int rows, int vecs)
 {
     const int full = attn_vecs((size_t)rows);
     if (vecs == full)
-        attn_tile(m, t, rows, full);
+        attn_tile(m, t, kind, rows, full);
     else
-        attn_tile(m, t, rows, 1);
+        attn_tile(m, t, kind, rows, 1);
 }
 
 /* One body per number of rows: the sums' registers must be known to the compiler. */
-VEC void attn_mul_any(const struct attn_mul *m, enum dtype t, int rows, int vecs)
+VEC void attn_mul_any(const struct attn_mul *m, enum dtype t, enum attn_kind kind, int rows, int vecs)
 {
     switch (rows) {
     case 1:
-        attn_mul_rows(m, t, 1, vecs);
+        attn_mul_rows(m, t, kind, 1, vecs);
         break;
     case 2:
-        attn_mul_rows(m, t, 2, vecs);
+        attn_mul_rows(m, t, kind, 2, vecs);
         break;
     case 3:
-        attn_mul_rows(m, t, 3, vecs);
+        attn_mul_rows(m, t, kind, 3, vecs);
         break;
     case 4:
-        attn_mul_rows(m, t, 4, vecs);
+        attn_mul_rows(m, t, kind, 4, vecs);
         break;
     case 6:
-        attn_mul_rows(m, t, 6, vecs);
+        attn_mul_rows(m, t, kind, 6, vecs);
         break;
 #if ATTN_MANY_ROWS
     case 7:
-        attn_mul_rows(m, t, 7, vecs);
+        attn_mul_rows(m, t, kind, 7, vecs);
         break;
     case 8:
-        attn_mul_rows(m, t, 8, vecs);
+        attn_mul_rows(m, t, kind, 8, vecs);
         break;
     case 12:
-        attn_mul_rows(m, t, 12, vecs);
+        attn_mul_rows(m, t, kind, 12, vecs);
         break;
 #endif
     }
@@ -192,26 +201,9 @@ VEC size_t attn_rows(size_t left)
     return left < sizeof many ? many[left] : 12;
 }
 
-/* ---- decoding columns ---- */
+/* ---- what is decoded first ---- */
 
-/* Keys v0.. of a page of K, nv vectors, all dimensions, into the panel. */
-VEC void attn_panel_k(const struct attn_state *t, const uint8_t *k, size_t v0, int nv, enum dtype d)
-{
-    size_t hd = t->a->head_dim, width = (size_t)(nv * VW);
-    const uint8_t *scale = k + KERNEL_PAGE * hd + 2 * v0;
-    for (size_t g = 0; g < hd; g += KERNEL_GROUP, scale += 2 * KERNEL_PAGE) {
-        vf s[ATTN_WIDE];
-        for (int v = 0; d == DT_Q8_0 && v < nv; v++)
-            s[v] = v_load_half(scale + 2 * v * VW);
-        for (size_t i = g; i < g + KERNEL_GROUP && i < hd; i++)
-            for (int v = 0; v < nv; v++) {
-                vf c = attn_load(k + (i * KERNEL_PAGE + v0 + (size_t)(v * VW)) * attn_size(d), d);
-                v_store(t->panel + i * width + (size_t)(v * VW), d == DT_Q8_0 ? v_mul(c, s[v]) : c);
-            }
-    }
-}
-
-/* Dimensions d0.. of value rows [lo, hi) into the panel, nv vectors, what is behind head_dim as zeros. */
+/* Dimensions [d0, head_dim) of value rows [lo, hi) into the panel, nv vectors, what is behind head_dim as zeros. */
 VEC void attn_panel_v(const struct attn_state *t, const uint8_t *vh, size_t d0, size_t lo, size_t hi, int nv,
                       enum dtype d)
 {
@@ -220,31 +212,34 @@ VEC void attn_panel_v(const struct attn_state *t, const uint8_t *vh, size_t d0, 
         for (int v = 0; v < nv; v++) {
             size_t at = d0 + (size_t)(v * VW);
             const uint8_t *from = vh + (j * hd + at) * size;
-            float *to = t->panel + (j * (size_t)nv + (size_t)v) * VW;
             uint8_t rest[4 * VW] = {0};
             if (at + VW > hd)
                 from = memcpy(rest, from, hd > at ? (hd - at) * size : 0);
-            vf c = attn_load(from, d);
-            if (d == DT_Q8_0) {
-                uint16_t h;
-                memcpy(&h, vh + KERNEL_PAGE * hd + 2 * (j * (hd / KERNEL_GROUP) + at / KERNEL_GROUP), sizeof h);
-                c = v_mul(c, v_set1(v_half(h)));
-            }
-            v_store(to, c);
+            v_store(t->panel + (j * (size_t)nv + (size_t)v) * VW, attn_load(from, d));
         }
+}
+
+/* Scales [from, to) of the page's K or V at p, which follow its codes; the result counts from 0. */
+VEC const float *attn_scales(const struct attn_state *t, const uint8_t *p, size_t from, size_t to)
+{
+    p += KERNEL_PAGE * t->a->head_dim;
+    size_t i = from / VW * VW; /* whole vectors: a page's scales are a multiple of 64 */
+    for (; i < to; i += VW)
+        v_store(t->panel + i, v_load_half(p + 2 * i));
+    return t->panel;
 }
 
 /* ---- one tile of rows, one segment ---- */
 
 /* Sends the fetching that is due along with a call of mul. */
-VEC void attn_call(struct attn_state *t, struct attn_mul *m, int vecs, bool panel, enum dtype d)
+VEC void attn_call(struct attn_state *t, struct attn_mul *m, attn_mul_fn *mul, int vecs, enum dtype d)
 {
     m->ahead_step = (size_t)(vecs * VW) * attn_size(d);
     size_t left = (size_t)(t->ahead_end - t->ahead) / m->ahead_step;
     m->ahead = t->ahead;
     m->n_ahead = left < m->n ? left : m->n;
     t->ahead += m->ahead_step * m->n_ahead;
-    t->mul[panel](m, (int)t->n, vecs);
+    mul(m, (int)t->n, vecs);
 }
 
 VEC void attn_fetch(struct attn_state *t, const uint8_t *p, enum dtype d)
@@ -257,17 +252,16 @@ VEC void attn_score_page(struct attn_state *t, const uint8_t *k, size_t at, enum
 {
     const int nv = attn_vecs(t->n);
     const size_t hd = t->a->head_dim, size = attn_size(d), width = (size_t)(nv * VW);
+    const float *scale = d == DT_Q8_0 ? attn_scales(t, k, 0, KERNEL_PAGE * hd / KERNEL_GROUP) : NULL;
     for (size_t v0 = 0; v0 < KERNEL_PAGE; v0 += width) {
-        struct attn_mul m = {.x = t->q, .y = t->s + at + v0, .src = k + v0 * size, .step = KERNEL_PAGE * size, .n = hd};
-        if (!attn_direct(d)) {
-            if (nv == ATTN_WIDE)
-                attn_panel_k(t, k, v0, ATTN_WIDE, d);
-            else
-                attn_panel_k(t, k, v0, ATTN_NARROW, d);
-            m.src = (const uint8_t *)t->panel;
-            m.step = width * sizeof(float);
-        }
-        attn_call(t, &m, nv, !attn_direct(d), d);
+        struct attn_mul m = {.x = t->q,
+                             .y = t->s + at + v0,
+                             .src = k + v0 * size,
+                             .step = KERNEL_PAGE * size,
+                             .n = hd,
+                             .scale = scale ? scale + v0 : NULL,
+                             .scale_step = KERNEL_PAGE};
+        attn_call(t, &m, t->mul->keys, nv, d);
     }
 }
 
@@ -311,8 +305,9 @@ VEC void attn_softmax(const struct attn_state *t, size_t i, float *top_score, fl
 VEC void attn_value_keys(struct attn_state *t, size_t i, size_t n, size_t at, const uint8_t *vh, size_t lo, size_t hi,
                          enum dtype d)
 {
-    const size_t hd = t->a->head_dim, size = attn_size(d);
+    const size_t hd = t->a->head_dim, size = attn_size(d), groups = hd / KERNEL_GROUP;
     const int full = attn_vecs(n);
+    const float *scale = d == DT_Q8_0 ? attn_scales(t, vh, lo * groups, hi * groups) : NULL;
     size_t rows = t->n;
     t->n = n;
     for (size_t d0 = 0; d0 < t->hdp;) {
@@ -322,14 +317,16 @@ VEC void attn_value_keys(struct attn_state *t, size_t i, size_t n, size_t at, co
                              .src = vh + (lo * hd + d0) * size,
                              .step = hd * size,
                              .n = hi - lo,
-                             .more = true};
-        const bool panel = !attn_direct(d) || d0 + (size_t)(nv * VW) > hd;
+                             .more = true,
+                             .scale = scale ? scale + lo * groups + d0 / KERNEL_GROUP : NULL,
+                             .scale_step = groups};
+        const bool panel = d0 + (size_t)(nv * VW) > hd; /* never of Q8_0 */
         if (panel) {
             attn_panel_v(t, vh, d0, lo, hi, nv, d);
             m.src = (const uint8_t *)(t->panel + lo * (size_t)(nv * VW));
             m.step = (size_t)(nv * VW) * sizeof(float);
         }
-        attn_call(t, &m, nv, panel, d);
+        attn_call(t, &m, panel ? t->mul->panel : t->mul->values, nv, d);
         d0 += (size_t)(nv * VW);
     }
     t->n = rows;
@@ -465,9 +462,9 @@ VEC void attn_segment(struct attn_state *t, size_t seg, enum dtype d)
     }
 }
 
-VEC void attn_set(struct attn_state *t, const struct attn_args *a, attn_mul_fn *direct, attn_mul_fn *panel)
+VEC void attn_set(struct attn_state *t, const struct attn_args *a, const struct attn_muls *mul)
 {
-    *t = (struct attn_state){.a = a, .mul = {direct, panel}, .hdp = attn_pad(a->head_dim)};
+    *t = (struct attn_state){.a = a, .mul = mul, .hdp = attn_pad(a->head_dim)};
     t->active = (size_t *)(void *)(t + 1);
     t->merged = (struct attn_row *)(void *)(t->active + a->n_q);
     size_t front = (size_t)((uint8_t *)(t->merged + a->n_q) - (uint8_t *)t);
@@ -478,11 +475,11 @@ VEC void attn_set(struct attn_state *t, const struct attn_args *a, attn_mul_fn *
     t->panel = t->o + ATTN_ROWS * ATTN_STRIDE;
 }
 
-VEC void attn_run(const struct attn_args *a, enum dtype d, attn_mul_fn *direct, attn_mul_fn *panel)
+VEC void attn_run(const struct attn_args *a, enum dtype d, const struct attn_muls *mul)
 {
     struct attn_state *t = a->scratch;
     size_t first = SIZE_MAX, last = 0;
-    attn_set(t, a, direct, panel);
+    attn_set(t, a, mul);
     for (size_t r = 0; r < a->n_q; r++) {
         size_t f = attn_first(a, a->pos[r]), l = (size_t)a->pos[r];
         first = f < first ? f : first;
@@ -506,7 +503,7 @@ VEC void attn_run(const struct attn_args *a, enum dtype d, attn_mul_fn *direct, 
 VEC void attn_merge_parts(const struct attn_args *a)
 {
     struct attn_state *t = a->scratch;
-    attn_set(t, a, NULL, NULL);
+    attn_set(t, a, NULL);
     for (size_t r = 0; r < a->n_q; r++) {
         struct attn_row g = {.any = false};
         for (size_t seg = attn_first(a, a->pos[r]) / ATTN_SEG; seg <= (size_t)a->pos[r] / ATTN_SEG; seg++) {

@@ -1,5 +1,5 @@
 /* simd/attn_table: attention's rows of the kernel table, compiled by each level with its own vectors (its vec.h comes first).
- * The inner loop exists for the types that it reads as they are. */
+ * The inner loop exists for each type, and of Q8_0 for keys and for values. */
 #ifndef HEARTH_KERNEL_SIMD_ATTN_TABLE_H
 #define HEARTH_KERNEL_SIMD_ATTN_TABLE_H
 #include "kernel/simd/attn.h"
@@ -14,45 +14,29 @@ static void attn_merge(const struct attn_args *a)
     attn_merge_parts(a);
 }
 
-static void mul_F32(const struct attn_mul *m, int rows, int vecs)
-{
-    attn_mul_any(m, DT_F32, rows, vecs);
-}
+#define ATTN_MUL(NAME, T, KIND)                                                                                        \
+    static void mul_##NAME(const struct attn_mul *m, int rows, int vecs)                                               \
+    {                                                                                                                  \
+        attn_mul_any(m, DT_##T, KIND, rows, vecs);                                                                     \
+    }
+ATTN_MUL(F32, F32, ATTN_PLAIN)
+ATTN_MUL(F16, F16, ATTN_PLAIN)
+ATTN_MUL(BF16, BF16, ATTN_PLAIN)
+ATTN_MUL(F8_E4M3, F8_E4M3, ATTN_PLAIN)
+ATTN_MUL(keys_Q8_0, Q8_0, ATTN_KEYS)
+ATTN_MUL(values_Q8_0, Q8_0, ATTN_VALUES)
 
-static void mul_F16(const struct attn_mul *m, int rows, int vecs)
-{
-    attn_mul_any(m, DT_F16, rows, vecs);
-}
-
-static void mul_BF16(const struct attn_mul *m, int rows, int vecs)
-{
-    attn_mul_any(m, DT_BF16, rows, vecs);
-}
-
-static void attn_F32(const struct attn_args *a)
-{
-    attn_run(a, DT_F32, mul_F32, mul_F32);
-}
-
-static void attn_F16(const struct attn_args *a)
-{
-    attn_run(a, DT_F16, mul_F16, mul_F32);
-}
-
-static void attn_BF16(const struct attn_args *a)
-{
-    attn_run(a, DT_BF16, mul_BF16, mul_F32);
-}
-
-static void attn_Q8_0(const struct attn_args *a)
-{
-    attn_run(a, DT_Q8_0, NULL, mul_F32);
-}
-
-static void attn_F8_E4M3(const struct attn_args *a)
-{
-    attn_run(a, DT_F8_E4M3, NULL, mul_F32);
-}
+#define ATTN_TYPE(T, KEYS, VALUES)                                                                                     \
+    static void attn_##T(const struct attn_args *a)                                                                    \
+    {                                                                                                                  \
+        static const struct attn_muls muls = {KEYS, VALUES, mul_F32};                                                  \
+        attn_run(a, DT_##T, &muls);                                                                                    \
+    }
+ATTN_TYPE(F32, mul_F32, mul_F32)
+ATTN_TYPE(F16, mul_F16, mul_F16)
+ATTN_TYPE(BF16, mul_BF16, mul_BF16)
+ATTN_TYPE(F8_E4M3, mul_F8_E4M3, mul_F8_E4M3)
+ATTN_TYPE(Q8_0, mul_keys_Q8_0, mul_values_Q8_0)
 
 static void store_F16(const struct store_args *a)
 {
