@@ -70,7 +70,7 @@ static void run_start(void *arg)
 {
     struct gen *g = arg;
     if (atomic_load(&g->gone))
-        gen_fail_err(g, &(struct err){ERR_CANCELLED, "the client left"}, NULL);
+        gen_fail_err(g, &(struct err){.code = ERR_CANCELLED, .msg = "the client left"}, NULL);
     else
         g->start(g);
 }
@@ -88,7 +88,7 @@ static void gen_loaded(struct load_wait *w, struct hearth_model *m, const struct
     pthread_mutex_unlock(&g->a->pump.mu);
     atomic_store(&g->phase, GEN_STARTING);
     if (http_post(g->a->http, run_start, g))
-        gen_fail_err(g, &(struct err){ERR_CANCELLED, "Hearth is stopping"}, NULL);
+        gen_fail_err(g, &(struct err){.code = ERR_CANCELLED, .msg = "Hearth is stopping"}, NULL);
 }
 
 /* What the headers say of it: whose it is, and how urgent if the body does not say. */
@@ -173,14 +173,13 @@ void gen_generate(struct gen *g)
     g->echo = mem_calloc(n, sizeof *g->echo);
     g->choice = mem_calloc(n * (size_t)g->p.n, sizeof *g->choice);
     if (!g->gens || !g->echo || !g->choice) {
-        gen_fail_err(g, &(struct err){ERR_NOMEM, "no memory for the request"}, NULL);
+        gen_fail_err(g, &(struct err){.code = ERR_NOMEM, .msg = "no memory for the request"}, NULL);
         return;
     }
     g->n_choices = (int)n * g->p.n;
     for (size_t i = 0; i < n; i++)
         if (gen_submit(g, i, &e)) {
-            bool bias = strncmp(e.msg, "logit_bias", 10) == 0; /* which only the model's vocabulary shows to be wrong */
-            gen_fail_err(g, &e, bias ? "logit_bias" : g->p.chat ? "messages" : "prompt");
+            gen_fail_err(g, &e, e.param ? e.param : g->p.chat ? "messages" : "prompt");
             return;
         }
     pump_phase(g, GEN_RUNNING);
@@ -273,7 +272,9 @@ void gen_tick(struct gen *g, uint64_t now_ns)
     bool loading = atomic_load(&g->phase) == GEN_LOADING;
     uint64_t every = g->stream_open && loading ? GEN_PROGRESS_S : GEN_KEEP_ALIVE_S;
     if (loading && g->deadline_ns && now_ns >= g->deadline_ns && loader_abandon(g->a, &g->wait)) {
-        gen_fail_err(g, &(struct err){ERR_TIMEOUT, "the request's time was over while it waited for its model"}, NULL);
+        gen_fail_err(
+            g, &(struct err){.code = ERR_TIMEOUT, .msg = "the request's time was over while it waited for its model"},
+            NULL);
         return;
     }
     if (!g->p.stream || atomic_load(&g->gone) || now_ns - g->sent_ns + 100000000 < every * 1000000000)

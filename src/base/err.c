@@ -17,6 +17,7 @@ int err_set(struct err *e, int code, const char *fmt, ...)
     va_end(ap);
     memcpy(e->msg, tmp, sizeof tmp);
     e->code = code;
+    e->param = NULL;
     return code;
 }
 
@@ -58,7 +59,15 @@ int err_prefix(struct err *e, int code, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(tmp, sizeof tmp, fmt, ap);
     va_end(ap);
-    return err_set(e, e->code, "%s: %s", tmp, e->msg);
+    const char *param = e->param;
+    return err_param(e, param, err_set(e, e->code, "%s: %s", tmp, e->msg));
+}
+
+int err_param(struct err *e, const char *param, int code)
+{
+    if (e)
+        e->param = param;
+    return code;
 }
 
 const char *err_name(int code)

@@ -25,8 +25,9 @@ enum err_code {
 };
 
 struct err {
-    int code;      /* enum err_code */
-    char msg[500]; /* UTF-8, one line, no trailing stop */
+    int code;          /* enum err_code */
+    char msg[500];     /* UTF-8, one line, no trailing stop */
+    const char *param; /* a literal: the parameter that is wrong, or NULL: whoever called knows */
 };
 
 /* Fills *e (if not NULL) and returns code, so that `return err_set(e, ERR_IO, ...)` reads well. */
@@ -35,6 +36,8 @@ int err_set(struct err *e, int code, const char *fmt, ...) __attribute__((format
 int err_errno(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Puts "prefix: " before the message that is there; returns e->code (or code when e is NULL). */
 int err_prefix(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Names the parameter of the error that is there: `return err_param(e, "logit_bias", err_set(e, ERR_RANGE, ...))`. Returns code. */
+int err_param(struct err *e, const char *param, int code);
 /* "out of memory", "not found", ... for a code. */
 const char *err_name(int code);
 

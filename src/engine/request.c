@@ -49,9 +49,12 @@ static int check_sample(const struct sample_params *p, int n_vocab, struct err *
         return err_set(e, ERR_RANGE, "%d alternatives per token asked for, at most %d", p->logprobs, EVENT_TOP);
     for (int i = 0; i < p->n_bias; i++) {
         if (p->bias[i].id < 0 || p->bias[i].id >= n_vocab)
-            return err_set(e, ERR_RANGE, "logit_bias names token %d, the vocabulary has %d", p->bias[i].id, n_vocab);
+            return err_param(
+                e, "logit_bias",
+                err_set(e, ERR_RANGE, "logit_bias names token %d, the vocabulary has %d", p->bias[i].id, n_vocab));
         if (!isfinite(p->bias[i].bias))
-            return err_set(e, ERR_RANGE, "logit_bias of token %d is no number", p->bias[i].id);
+            return err_param(e, "logit_bias",
+                             err_set(e, ERR_RANGE, "logit_bias of token %d is no number", p->bias[i].id));
     }
     return 0;
 }

@@ -1,4 +1,4 @@
-/* err: codes, messages, cutting, prefixing. */
+/* err: codes, messages, cutting, prefixing, the parameter. */
 #include "../check.h"
 #include "base/err.h"
 #include <errno.h>
@@ -28,6 +28,19 @@ static void prefix_keeps_code(void)
     CHECK_STR(e.msg, "again: blob 3: wrong digest");
 }
 
+static void names_a_parameter(void)
+{
+    struct err e = {0};
+    CHECK_INT(err_param(&e, "n", err_set(&e, ERR_RANGE, "9 is too many")), ERR_RANGE);
+    CHECK_STR(e.param, "n");
+    err_prefix(&e, ERR_IO, "the request");
+    CHECK_STR(e.param, "n");
+    CHECK_STR(e.msg, "the request: 9 is too many");
+    err_set(&e, ERR_IO, "another");
+    CHECK(e.param == NULL);
+    CHECK_INT(err_param(NULL, "n", ERR_RANGE), ERR_RANGE);
+}
+
 static void errno_codes(void)
 {
     struct err e = {0};
@@ -55,6 +68,7 @@ int main(void)
 {
     RUN(set_and_cut);
     RUN(prefix_keeps_code);
+    RUN(names_a_parameter);
     RUN(errno_codes);
     RUN(names);
     return check_done();

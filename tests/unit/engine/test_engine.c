@@ -112,10 +112,11 @@ static void refusals(void)
     a.sample.bias = &bias;
     a.sample.n_bias = 1;
     CHECK_INT(engine_submit(rig.engine, &a, &r, &e), ERR_RANGE);
+    CHECK(e.param && strcmp(e.param, "logit_bias") == 0); /* whoever asked cannot know the vocabulary */
     a.sample.n_bias = 0;
     a.sample.logprobs = 21;
     CHECK_INT(engine_submit(rig.engine, &a, &r, &e), ERR_RANGE);
-    CHECK(r == NULL);
+    CHECK(r == NULL && e.param == NULL);
     free(token);
     rig_close(&rig);
 }
