@@ -142,6 +142,17 @@ AVX512_INLINE __m512 next_bytes_ps(__m512i q[2])
     return first;
 }
 
+/* The i-th 16 of 128 bytes. i is known once loops are unrolled. */
+AVX512_INLINE __m512 some_bytes_ps(const __m512i s[2], int i)
+{
+    __m512i q = s[i / 4];
+    __m128i x = i % 4 == 0   ? _mm512_castsi512_si128(q)
+                : i % 4 == 1 ? _mm512_extracti32x4_epi32(q, 1)
+                : i % 4 == 2 ? _mm512_extracti32x4_epi32(q, 2)
+                             : _mm512_extracti32x4_epi32(q, 3);
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(x));
+}
+
 /* 2^(e - 128) of 16 bytes e. Below 2 it is subnormal, and the second number the greater. */
 AVX512_INLINE __m512 e8m0_ps(const uint8_t *p)
 {
@@ -214,8 +225,8 @@ VEC void vnni_load_block(struct vnni_block *w, struct vnni_unit *u, const uint8_
         w->d[0] = _mm512_mul_ps(u->d, v_load_s8(head + 32 + 32 * b));
         w->m[0] = _mm512_mul_ps(u->d, v_load_s8(head + 48 + 32 * b));
     } else if (f->blocks == 8) {
-        w->d[0] = _mm512_mul_ps(u->d, next_bytes_ps(u->s));
-        w->m[0] = _mm512_mul_ps(u->m, next_bytes_ps(u->s + 2));
+        w->d[0] = _mm512_mul_ps(u->d, of->one ? some_bytes_ps(u->s, b) : next_bytes_ps(u->s));
+        w->m[0] = _mm512_mul_ps(u->m, of->one ? some_bytes_ps(u->s + 2, b) : next_bytes_ps(u->s + 2));
     }
     load_codes(w->q, head + f->header + (size_t)b * layout_block_bytes(f), f);
     if (of->one)
