@@ -51,6 +51,7 @@ struct engine_load {
     /* Once the header is read and before anything large is asked for; a negative code ends the load. f lives with the model. */
     int (*header)(void *arg, const struct model_file *f, struct err *e);
     void *header_arg;
+    const size_t *beside;   /* NULL, or set by `header`: bytes that its caller holds for as long as the model is here */
     struct engine_fit *fit; /* NULL, or filled (for ctx 0, parallel 0) as soon as the header is read */
 };
 

@@ -153,7 +153,9 @@ static int read_header(struct engine_model *m, const struct engine_load *a, stru
                      m->name, m->graph->kv[i].head_dim);
             break;
         }
-    return a->header ? a->header(a->header_arg, m->file, e) : 0;
+    rc = a->header ? a->header(a->header_arg, m->file, e) : 0;
+    m->beside = rc == 0 && a->beside ? *a->beside : 0;
+    return rc;
 }
 
 static int announce(struct engine *g, struct engine_model *m, size_t need, struct err *e)

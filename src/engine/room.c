@@ -4,8 +4,6 @@
  * but loads leave it its room (room_promised), so it is not overtaken by them. */
 #include "base/clock.h"
 #include "engine/state.h"
-#include <stdio.h>
-#include <string.h>
 
 size_t room_held(const struct ledger_owner *o)
 {
@@ -107,19 +105,18 @@ int engine_model_room(const struct engine_model *m)
 
 /* ---- who waits for it ---- */
 
-/* What a model holds beside keys and values as long as it is here: its tokeniser, too, which others own. */
-static size_t stays(const struct engine *g, const struct engine_model *m)
+/* What a model holds beside keys and values as long as it is here. Asked of its owners: the name of one may begin like another's, or be
+ * the same. */
+static size_t stays(const struct engine_model *m)
 {
-    char path[sizeof m->name + 16];
-    snprintf(path, sizeof path, "model/%s/", m->name);
-    size_t all = ledger_held_below(g->ledger, path), kv = room_held(m->own_kv) + room_held(m->own_prefix);
-    return all > kv ? all - kv : 0;
+    return room_held(m->own_header) + room_held(m->own_weights) + room_held(m->own_staging) +
+           room_held(m->own_scratch) + room_held(m->own_requests) + m->beside;
 }
 
 size_t room_at_best(const struct engine *g, const struct request *r)
 {
     size_t used = ledger_used(g->ledger), go = ledger_held_below(g->ledger, "model/") + room_held(g->kv.own_free);
-    size_t stay = (used > go ? used - go : 0) + stays(g, r->model) + (r->model->draft ? stays(g, r->model->draft) : 0);
+    size_t stay = (used > go ? used - go : 0) + stays(r->model) + (r->model->draft ? stays(r->model->draft) : 0);
     size_t ceiling = ledger_ceiling(g->ledger);
     return ceiling > stay ? ceiling - stay : 0;
 }

@@ -43,6 +43,7 @@ struct engine_model {
     struct plan *plan;
     struct engine_model *draft; /* guesses for it, or NULL; a reference */
     struct ledger_owner *own_header, *own_weights, *own_staging, *own_scratch, *own_kv, *own_prefix, *own_requests;
+    size_t beside; /* engine_load.beside: held by others for it */
     struct kv_pool kv[GRAPH_KV_CLASSES];
     struct engine_model *next;  /* engine.models, under engine.lock */
     size_t load_need;           /* bytes a running load will hold in the end, under engine.lock; 0 when loaded */

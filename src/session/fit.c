@@ -11,7 +11,6 @@ static int build_text(void *arg, const struct model_file *f, struct err *e)
 {
     struct hearth_model *m = arg;
     int rc = model_text_build(m, f, e);
-    m->total = rc == 0 ? ledger_held(m->text) : 0;
     model_text_free(m);
     return rc;
 }
@@ -41,7 +40,7 @@ static int read_sizes(struct hearth *h, const struct wanted *w, struct hearth_fi
         f->rows = s.rows;
         f->requests = s.requests;
         f->n_ctx = s.n_ctx;
-        f->text = (size_t)m->total;
+        f->text = m->text_bytes;
         f->ctx = f->ctx ? f->ctx : FIT_CTX;
         f->ctx = f->ctx < s.n_ctx ? f->ctx : s.n_ctx;
         f->total = f->weights + f->scratch + f->header + f->text + f->kv + f->rows + f->requests;

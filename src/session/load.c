@@ -40,6 +40,7 @@ static int load_once(struct hearth_model *m, size_t *need, struct err *e)
                             .progress_arg = m,
                             .header = load_header,
                             .header_arg = m,
+                            .beside = &m->text_bytes,
                             .fit = &fit};
     struct stat st;
     double begin = clock_s();

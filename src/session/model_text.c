@@ -49,7 +49,10 @@ static int build_tokenizer(struct hearth_model *m, const struct model_file *f, s
         return rc;
     rc = tokenizer_new(&m->tok, f, e);
     ledger_release(m->text, guess);
-    return rc < 0 ? rc : ledger_reserve(m->text, tokenizer_bytes(m->tok), e);
+    if (rc < 0)
+        return rc;
+    m->text_bytes = tokenizer_bytes(m->tok);
+    return ledger_reserve(m->text, m->text_bytes, e);
 }
 
 int model_text_build(struct hearth_model *m, const struct model_file *f, struct err *e)

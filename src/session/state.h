@@ -72,6 +72,7 @@ struct hearth_model {
     struct engine_model *em;
     struct hearth_model *draft; /* guesses for it; a reference, or NULL */
     struct tokenizer *tok;
+    size_t text_bytes;          /* what `text` holds for it */
     struct chat_template *tmpl; /* NULL: none, or not understood: tmpl_err */
     struct err tmpl_err;
     struct ledger_owner *text; /* tokeniser and template */

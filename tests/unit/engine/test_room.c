@@ -47,11 +47,11 @@ static struct record *answer_alone(const struct rig *rig, struct request_args a,
     return got;
 }
 
-static struct engine_model *second(const struct rig *rig)
+static struct engine_model *second(const struct rig *rig, const char *name)
 {
     struct engine_model *m = NULL;
     struct err e = {0};
-    struct engine_load load = {.path = path_b, .name = "second"};
+    struct engine_load load = {.path = path_b, .name = name};
     if (engine_model_load(rig->engine, &load, &m, &e) < 0)
         fprintf(stderr, "load: %s\n", e.msg);
     return m;
@@ -150,7 +150,7 @@ static void waits_for_a_model_to_leave(void)
     }
     struct request_args large = args_of(&rig, NULL, 0, LARGE), small = args_of(&rig, NULL, 0, SHORT);
     struct record *alone = answer_alone(&rig, large, LARGE_PROMPT), *beside = answer_alone(&rig, small, SHORT_PROMPT);
-    struct engine_model *m = second(&rig);
+    struct engine_model *m = second(&rig, "second");
     struct request *r, *s;
     struct err e;
     leave_room(&rig, 500000);
@@ -172,6 +172,70 @@ static void waits_for_a_model_to_leave(void)
     rig_close(&rig);
 }
 
+struct beside {
+    struct ledger *ledger;
+    struct ledger_owner *own;
+    size_t bytes;
+};
+
+static int hold_beside(void *arg, const struct model_file *f, struct err *e)
+{
+    struct beside *b = arg;
+    (void)f;
+    int rc = ledger_owner_new(b->ledger, "model/third/text", &b->own, e);
+    b->bytes = 4 << 20;
+    return rc < 0 ? rc : ledger_reserve(b->own, b->bytes, e);
+}
+
+/* A tokeniser is there as long as its model: nobody waits for its memory. */
+static void what_is_held_for_a_model_stays(void)
+{
+    struct rig rig;
+    if (rig_open(&rig, path_a, (struct engine_opts){.n_threads = 1}, (size_t)1 << 30) < 0) {
+        CHECK(0);
+        return;
+    }
+    struct beside b = {.ledger = rig.ledger};
+    struct engine_load load = {
+        .path = path_b, .name = "third", .header = hold_beside, .header_arg = &b, .beside = &b.bytes};
+    struct request_args a = args_of(&rig, NULL, 0, LARGE);
+    struct request *r;
+    struct err e;
+    engine_model_leave(rig.model);
+    rig.model = NULL;
+    CHECK_INT(engine_model_load(rig.engine, &load, &a.model, &e), 0);
+    leave_room(&rig, 500000);
+    a.room_s = LONG_S;
+    CHECK_INT(submit(&rig, a, LARGE_PROMPT, &r, &e), ERR_NOMEM);
+    request_free(r);
+    engine_model_leave(a.model);
+    ledger_owner_free(b.own);
+    rig_close(&rig);
+}
+
+/* By whatever name it goes, another model is none of the first one's memory, and may be waited for. */
+static void names_do_not_confuse(void)
+{
+    static const char *const names[] = {"second", "tiny", "tiny/second", "tin"};
+    struct rig rig;
+    if (rig_open(&rig, path_a, (struct engine_opts){.n_threads = 1}, (size_t)1 << 30) < 0) {
+        CHECK(0);
+        return;
+    }
+    struct request_args a = args_of(&rig, NULL, 0, LARGE);
+    a.room_s = LONG_S;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct request *r;
+        struct engine_model *m = second(&rig, names[i]);
+        leave_room(&rig, 500000);
+        CHECK_INT(submit(&rig, a, LARGE_PROMPT, &r, NULL), 0);
+        request_free(r);
+        engine_model_leave(m);
+        CHECK_INT(ledger_set_ceiling(rig.ledger, (size_t)1 << 30, NULL), 0);
+    }
+    rig_close(&rig);
+}
+
 /* What ends it while it waits, and what it leaves behind: nothing. */
 static void waiting_ends_in_every_way(void)
 {
@@ -180,7 +244,7 @@ static void waiting_ends_in_every_way(void)
         CHECK(0);
         return;
     }
-    struct engine_model *m = second(&rig);
+    struct engine_model *m = second(&rig, "second");
     struct request_args a = args_of(&rig, NULL, 0, LARGE);
     struct request *r;
     struct err e;
@@ -237,7 +301,7 @@ static void the_last_of_a_circle_is_refused(void)
     struct request *r[3], *s;
     struct err e;
     b = a;
-    b.model = second(&rig);
+    b.model = second(&rig, "second");
     leave_room(&rig, 500000);
     a.room_s = b.room_s = LONG_S;
     CHECK_INT(submit(&rig, a, LARGE_PROMPT, &r[0], &e), 0);
@@ -303,6 +367,8 @@ int main(int argc, char **argv)
     path_b = argv[2];
     RUN(waits_for_the_end_of_a_load);
     RUN(waits_for_a_model_to_leave);
+    RUN(names_do_not_confuse);
+    RUN(what_is_held_for_a_model_stays);
     RUN(waiting_ends_in_every_way);
     RUN(the_last_of_a_circle_is_refused);
     RUN(who_runs_outlasts_a_shortage);
