@@ -1,6 +1,7 @@
 /* Fuzz target: any bytes as a segment of the cache's disk tier. What is found must be a whole record of the file for just that
  * beginning, and what is read its very bytes. First byte, bits: 1 the heads' checksums are made right, 2 the blocks', 4 then a byte
  * is changed (the last three bytes say where and how): without these no random file would get past the first head. */
+#include "../unit/folder.h"
 #include "engine/kvdisk_file.h"
 #include <stddef.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
 enum { RECORDS = 64, HEAD = sizeof(struct kvdisk_head) };
-static char folder[64];
+static const char *folder;
 
 static void require(bool ok)
 {
@@ -22,18 +23,7 @@ static void require(bool ok)
 
 static void remove_folder(void)
 {
-    char path[96];
-    snprintf(path, sizeof path, "%s/lock", folder);
-    unlink(path);
-    rmdir(folder);
-}
-
-static void make_folder(void)
-{
-    const char *tmp = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%.40s/hearth-fuzz-XXXXXX", tmp ? tmp : "/tmp");
-    require(mkdtemp(folder) != NULL);
-    atexit(remove_folder);
+    folder_remove(folder);
 }
 
 /* What the file format says of a head, in the test's own words. */
@@ -144,8 +134,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     struct kvdisk *d;
     if (len < 1)
         return 0;
-    if (!*folder)
-        make_folder();
+    if (!folder) {
+        folder = folder_make("fuzz");
+        atexit(remove_folder);
+    }
     uint8_t *file = malloc(len);
     require(file != NULL);
     memcpy(file, bytes + 1, len - 1);

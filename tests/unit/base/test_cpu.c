@@ -1,12 +1,13 @@
 /* cpu and cgroup: masks by name, what /proc says about this machine, limits read from made-up cgroup trees. */
 #include "../check.h"
+#include "../folder.h"
 #include "base/cgroup.h"
 #include "base/cpu.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include <stdint.h>
 
-static char dir[64];
+static const char *dir;
 
 static void masks(void)
 {
@@ -130,18 +131,12 @@ static void nonsense(void)
 
 int main(void)
 {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(dir, sizeof dir, "%.40s/hearth-cpu-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    if (!mkdtemp(dir))
-        return 1;
+    dir = folder_make("cpu");
     RUN(masks);
     RUN(this_machine);
     RUN(version_2);
     RUN(version_1);
     RUN(nonsense);
-    char *rm = mem_printf("rm -rf %s", dir);
-    if (rm && system(rm) != 0)
-        fprintf(stderr, "left behind: %s\n", dir);
-    mem_free(rm);
+    folder_remove(dir);
     return check_done();
 }

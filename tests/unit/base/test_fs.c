@@ -1,5 +1,6 @@
 /* fs: unaligned reads equal the file's bytes, atomic replace, folders, limits, hostile paths. */
 #include "../check.h"
+#include "../folder.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -7,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char dir[64];
+static const char *dir;
 
 static char *in_dir(const char *name)
 {
@@ -207,10 +208,7 @@ static void join(void)
 
 int main(void)
 {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(dir, sizeof dir, "%.40s/hearth-fs-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    if (!mkdtemp(dir))
-        return 1;
+    dir = folder_make("fs");
     RUN(reader_reads);
     RUN(reader_refuses);
     RUN(atomic_replace);
@@ -219,9 +217,6 @@ int main(void)
     RUN(folders);
     RUN(data_dir);
     RUN(join);
-    char *rm = mem_printf("rm -rf %s", dir);
-    if (rm && system(rm) != 0)
-        fprintf(stderr, "left behind: %s\n", dir);
-    mem_free(rm);
+    folder_remove(dir);
     return check_done();
 }

@@ -1,10 +1,11 @@
 /* topo: cores, siblings and nodes of made-up machines, whole and broken ones. */
 #include "../check.h"
+#include "../folder.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "base/topo.h"
 
-static char dir[64];
+static const char *dir;
 
 static void put(const char *folder, const char *name, const char *text)
 {
@@ -106,18 +107,12 @@ static void this_machine(void)
 
 int main(void)
 {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(dir, sizeof dir, "%.40s/hearth-topo-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    if (!mkdtemp(dir))
-        return 1;
+    dir = folder_make("topo");
     RUN(two_nodes_with_siblings);
     RUN(neighbours_as_siblings);
     RUN(nothing_known);
     RUN(nonsense);
     RUN(this_machine);
-    char *rm = mem_printf("rm -rf %s", dir);
-    if (rm && system(rm) != 0)
-        fprintf(stderr, "left behind: %s\n", dir);
-    mem_free(rm);
+    folder_remove(dir);
     return check_done();
 }

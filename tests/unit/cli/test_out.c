@@ -4,6 +4,7 @@
 #include "cli/client.h"
 #include "cli/out.h"
 #include "unit/check.h"
+#include "unit/folder.h"
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,11 +31,10 @@ static void times(void)
 
 static void state_file(void)
 {
-    char dir[] = "/tmp/hearth-state-XXXXXX";
+    const char *dir = folder_make("state");
     struct client *c = NULL;
     struct err e;
     struct stat st;
-    CHECK(mkdtemp(dir) != NULL);
     CHECK_INT(client_find(dir, &c, &e), ERR_NOTFOUND);
     CHECK_INT(client_state_write(dir, "http://127.0.0.1:1", "a \"key\"", &e), 0); /* nobody listens on port 1 */
     char *path = fs_join(dir, "server.json");
@@ -46,8 +46,7 @@ static void state_file(void)
     CHECK_INT(fs_write_atomic(path, "{\"url\":\"u\",\"pid\":1}", 19, &e), 0);
     client_state_remove(dir); /* another process's: stays */
     CHECK(access(path, F_OK) == 0);
-    unlink(path);
-    rmdir(dir);
+    folder_remove(dir);
     mem_free(path);
 }
 

@@ -1,6 +1,7 @@
 /* The disk tier: what an engine left on disk the next one finds, bit for bit; what is cut, torn, scribbled on, left behind by a kill
  * or another model's is never taken for it. Arguments as test_kv's. */
 #include "kv_runs.h"
+#include "unit/folder.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -11,7 +12,7 @@
 #include <unistd.h>
 
 enum { LEN = 300 };
-static char folder[64];
+static const char *folder;
 static bool thorough; /* else an emulator, or one mask of several */
 
 static void nap_ms(long ms)
@@ -377,11 +378,7 @@ int main(int argc, char **argv)
         return 1;
     for (int i = 0; i < N_PATH; i++)
         model_path[i] = argv[1 + i];
-    const char *tmp = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%.40s/hearth-kv-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(folder))
-        return 1;
-    disk = folder;
+    disk = folder = folder_make("kv");
     const char *quick = getenv("HEARTH_PARITY_QUICK");
     thorough = !quick || !*quick;
     RUN(restarts);
@@ -395,10 +392,6 @@ int main(int argc, char **argv)
         RUN(odd_names);
         RUN(stays_small);
     }
-    segments(remove_file);
-    char lock[80];
-    snprintf(lock, sizeof lock, "%s/lock", folder);
-    unlink(lock);
-    rmdir(folder);
+    folder_remove(folder);
     return check_done();
 }

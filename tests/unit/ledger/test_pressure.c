@@ -1,12 +1,12 @@
 /* Pressure: what made-up files say, and how the limit follows: at once downwards, slowly back, never above the ceiling. */
 #include "../check.h"
+#include "../folder.h"
 #include "ledger/ledger.h"
-#include <ftw.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char dir[] = "/tmp/hearth-pressure-XXXXXX";
+static const char *dir;
 static const size_t MIB = 1 << 20, GIB = 1 << 30;
 
 static void put(const char *name, const char *text)
@@ -164,24 +164,15 @@ static void limit_in_the_ledger(void)
     ledger_free(l);
 }
 
-static int remove_one(const char *name, const struct stat *st, int flag, struct FTW *at)
-{
-    (void)st;
-    (void)flag;
-    (void)at;
-    return remove(name);
-}
-
 int main(void)
 {
-    if (!mkdtemp(dir))
-        return 1;
+    dir = folder_make("pressure");
     RUN(files_are_read);
     RUN(limit_falls_at_once);
     RUN(limit_rises_slowly);
     RUN(a_group_counts_too);
     RUN(stalls_count_when_memory_is_scarce);
     RUN(limit_in_the_ledger);
-    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    folder_remove(dir);
     return check_done();
 }

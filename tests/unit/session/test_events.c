@@ -9,7 +9,7 @@
 #include "hearth.h"
 #include "ledger/ledger.h"
 #include "unit/check.h"
-#include <ftw.h>
+#include "unit/folder.h"
 #include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
@@ -19,7 +19,8 @@ enum { MODELS = 3, ASKS = 40, SLOTS = 5, CLIENTS = 3, TEXT = 4096, LONG = 900, C
 static const size_t ROOM = (size_t)90 << 20, LEAST = (size_t)8 << 20;
 static size_t ceiling; /* ROOM beside the program itself, which a sanitizer makes large */
 
-static char dir[] = "/tmp/hearth-events-XXXXXX", file[MODELS][64], away[MODELS][64];
+static const char *dir;
+static char file[MODELS][80], away[MODELS][80];
 static const char *source[MODELS];
 
 struct text {
@@ -341,17 +342,12 @@ static void copy_file(const char *from, const char *to)
         exit(1);
 }
 
-static int remove_one(const char *name, const struct stat *st, int flag, struct FTW *at)
-{
-    (void)st, (void)flag, (void)at;
-    return remove(name);
-}
-
 int main(int argc, char **argv)
 {
     enum { STUCK_S = 900 };
-    if (argc <= MODELS || !mkdtemp(dir))
+    if (argc <= MODELS)
         return 1;
+    dir = folder_make("events");
     alarm(STUCK_S); /* who is stuck is killed, and that is a failure */
     for (int i = 0; i < MODELS; i++) {
         source[i] = argv[i + 1];
@@ -362,6 +358,6 @@ int main(int argc, char **argv)
     make_asks();
     RUN(find_truth);
     RUN(random_events);
-    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    folder_remove(dir);
     return check_done();
 }

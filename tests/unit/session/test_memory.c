@@ -4,6 +4,7 @@
 #include "hearth.h"
 #include "ledger/ledger.h"
 #include "unit/check.h"
+#include "unit/folder.h"
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -86,8 +87,7 @@ static void forecast_comes_true(const struct hearth_fit *f, struct hearth *h, do
 
 static void ledger_is_rss(void)
 {
-    char dir[] = "/tmp/hearth-memory-XXXXXX";
-    CHECK(mkdtemp(dir) != NULL);
+    const char *dir = folder_make("memory");
     struct hearth *h;
     struct hearth_model *m;
     struct hearth_gen *g;
@@ -132,16 +132,7 @@ static void ledger_is_rss(void)
     CHECK(serving.worst_over < 0.03 && serving.worst_under < 0.03);
     CHECK(unloaded.worst_over < 0.03 && unloaded.worst_under < 0.03);
     hearth_close(h);
-    char db[64];
-    for (size_t i = 0; i < 3; i++) { /* the store's own files; whatever else is there stays for a person to look at */
-        snprintf(db, sizeof db, "%s/store.db%s", dir, i == 0 ? "" : i == 1 ? "-wal" : "-shm");
-        unlink(db);
-    }
-    snprintf(db, sizeof db, "%s/blobs", dir);
-    rmdir(db);
-    snprintf(db, sizeof db, "%s/partial", dir);
-    rmdir(db);
-    rmdir(dir);
+    folder_remove(dir);
 }
 
 int main(void)

@@ -4,7 +4,7 @@
 #include "hearth.h"
 #include "ledger/ledger.h"
 #include "unit/check.h"
-#include <ftw.h>
+#include "unit/folder.h"
 #include <pthread.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -12,7 +12,8 @@
 
 enum { PATIENT_S = 60 }; /* how long a test waits for what must come */
 static const char *path[3];
-static char dir[] = "/tmp/hearth-models-XXXXXX", proc[64];
+static const char *dir;
+static char proc[80];
 
 static struct hearth *open_opts(struct hearth_opts o)
 {
@@ -361,18 +362,11 @@ static void pressure_makes_idle_models_leave(void)
     hearth_close(h);
 }
 
-static int remove_one(const char *name, const struct stat *st, int flag, struct FTW *at)
-{
-    (void)st;
-    (void)flag;
-    (void)at;
-    return remove(name);
-}
-
 int main(int argc, char **argv)
 {
-    if (argc < 4 || !mkdtemp(dir))
+    if (argc < 4)
         return 1;
+    dir = folder_make("models");
     for (int i = 0; i < 3; i++)
         path[i] = argv[i + 1];
     snprintf(proc, sizeof proc, "%s/proc", dir);
@@ -385,6 +379,6 @@ int main(int argc, char **argv)
     RUN(deadline_and_cancel);
     RUN(cancel_while_it_waits);
     RUN(pressure_makes_idle_models_leave);
-    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    folder_remove(dir);
     return check_done();
 }

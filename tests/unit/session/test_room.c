@@ -5,14 +5,14 @@
 #include "hearth.h"
 #include "ledger/ledger.h"
 #include "unit/check.h"
-#include <ftw.h>
+#include "unit/folder.h"
 #include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
 
 enum { LARGE = 1900, SLACK = 500000 };
 static const char *path[3];
-static char dir[] = "/tmp/hearth-room-XXXXXX";
+static const char *dir;
 
 static struct hearth *open_waiting(int load_timeout_s)
 {
@@ -295,18 +295,11 @@ static void no_stream_of_others_starves_it(void)
     hearth_close(h);
 }
 
-static int remove_one(const char *name, const struct stat *st, int flag, struct FTW *at)
-{
-    (void)st;
-    (void)flag;
-    (void)at;
-    return remove(name);
-}
-
 int main(int argc, char **argv)
 {
-    if (argc < 4 || !mkdtemp(dir))
+    if (argc < 4)
         return 1;
+    dir = folder_make("room");
     for (int i = 0; i < 3; i++)
         path[i] = argv[i + 1];
     RUN(waits_for_a_busy_model);
@@ -315,6 +308,6 @@ int main(int argc, char **argv)
     RUN(circles_are_broken);
     RUN(a_load_waits_beside_it);
     RUN(no_stream_of_others_starves_it);
-    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    folder_remove(dir);
     return check_done();
 }

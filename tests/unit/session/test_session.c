@@ -5,13 +5,13 @@
 #include "hearth.h"
 #include "ledger/ledger.h"
 #include "unit/check.h"
-#include <ftw.h>
+#include "unit/folder.h"
 #include <pthread.h>
 #include <time.h>
 #include <unistd.h>
 
 static const char *path[3];
-static char dir[] = "/tmp/hearth-session-XXXXXX";
+static const char *dir;
 static const char chat[] = "[{\"role\":\"user\",\"content\":\"Hello there\"}]";
 
 static struct hearth *open_with(size_t ceiling)
@@ -451,7 +451,7 @@ static struct hearth *open_drafted(const char *const *draft, size_t n)
 static void a_draft_comes_and_goes_with_its_model(void)
 {
     static struct answer with, without;
-    char twin[64], pair[160], other[600];
+    char twin[80], pair[160], other[600];
     snprintf(twin, sizeof twin, "%s/twin.gguf", dir);
     copy_file(path[0], twin);
     const char *name = strrchr(path[0], '/') ? strrchr(path[0], '/') + 1 : path[0];
@@ -490,18 +490,11 @@ static void a_draft_comes_and_goes_with_its_model(void)
     CHECK(open_drafted(drafts, 1) == NULL);
 }
 
-static int remove_one(const char *name, const struct stat *st, int flag, struct FTW *at)
-{
-    (void)st;
-    (void)flag;
-    (void)at;
-    return remove(name);
-}
-
 int main(int argc, char **argv)
 {
-    if (argc < 4 || !mkdtemp(dir))
+    if (argc < 4)
         return 1;
+    dir = folder_make("session");
     for (int i = 0; i < 3; i++)
         path[i] = argv[i + 1];
     RUN(answers_repeat);
@@ -515,6 +508,6 @@ int main(int argc, char **argv)
     RUN(caches_by_type);
     RUN(idle_models_leave);
     RUN(a_draft_comes_and_goes_with_its_model);
-    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    folder_remove(dir);
     return check_done();
 }

@@ -2,17 +2,17 @@
 #ifndef HEARTH_TESTS_STORE_HOME_H
 #define HEARTH_TESTS_STORE_HOME_H
 #include "../file/gguf_maker.h"
+#include "../folder.h"
 #include "base/mem.h"
 #include "store/store.h"
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char home[256]; /* the test's own folder; the store lies in home/data */
+static const char *home; /* the test's own folder; the store lies in home/data */
 
 static inline const char *home_path(const char *name)
 {
@@ -21,24 +21,6 @@ static inline const char *home_path(const char *name)
     char *p = path[next++ % 8];
     snprintf(p, sizeof path[0], "%s/%s", home, name);
     return p;
-}
-
-static inline void home_make(const char *name)
-{
-    snprintf(home, sizeof home, "/tmp/hearth-test-%s-XXXXXX", name);
-    if (!mkdtemp(home))
-        abort();
-}
-
-static inline int home_remove_one(const char *p, const struct stat *st, int kind, struct FTW *f)
-{
-    (void)st, (void)kind, (void)f;
-    return remove(p);
-}
-
-static inline void home_remove(const char *path)
-{
-    nftw(path, home_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static inline int home_count(const char *folder) /* entries, -1 when there is no such folder */

@@ -59,7 +59,7 @@ static void expect_empty(struct store *s, const char *name)
         CHECK_INT(store_rm(s, name, &e), 0);
     CHECK_INT(home_count("data/blobs"), 0);
     CHECK_INT(home_count("data/partial"), 0);
-    home_remove(home_path("data/partial"));
+    folder_remove(home_path("data/partial"));
     mkdir(home_path("data/partial"), 0777);
 }
 
@@ -100,7 +100,7 @@ static void test_breaks(void)
     CHECK_INT(pull(s, url("b.gguf"), &m, &e), ERR_NET);
     CHECK(strstr(e.msg, "b.gguf") != NULL);
     store_close(s);
-    home_remove(home_path("data/partial"));
+    folder_remove(home_path("data/partial"));
     mkdir(home_path("data/partial"), 0777);
 }
 
@@ -372,7 +372,7 @@ int main(int argc, char **argv)
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     self[n > 0 ? n : 0] = 0;
     program = self;
-    home_make("net");
+    home = folder_make("net");
     make_model(&model, 512 << 8, 1); /* 512 KiB: a few dozen chunks of the server */
     make_model(&model2, 600 << 8, 2);
     httpd_start(&server);
@@ -393,6 +393,6 @@ int main(int argc, char **argv)
     httpd_stop(&server);
     buf_done(&model);
     buf_done(&model2);
-    home_remove(home);
+    folder_remove(home);
     return check_done();
 }

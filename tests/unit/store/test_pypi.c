@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "home.h"
+#include <ftw.h>
 #include <signal.h>
 #include <zip.h>
 
@@ -116,7 +117,7 @@ static void expect_empty(struct store *s, bool installed)
         CHECK_INT(store_rm(s, "it", &e), 0);
     CHECK_INT(home_count("data/blobs"), 0);
     CHECK_INT(home_count("data/partial"), 0);
-    home_remove(home_path("data/partial"));
+    folder_remove(home_path("data/partial"));
     mkdir(home_path("data/partial"), 0777);
 }
 
@@ -339,7 +340,7 @@ static void test_catalogue_promise(void)
 int main(void)
 {
     snprintf(old_path, sizeof old_path, "%s", getenv("PATH") ? getenv("PATH") : "");
-    home_make("pypi");
+    home = folder_make("pypi");
     mkdir(home_path("fake"), 0777);
     mkdir(home_path("bin"), 0777);
     fake_script(home_path("bin/python3"));
@@ -356,6 +357,6 @@ int main(void)
     RUN(test_catalogue_promise);
     setenv("PATH", old_path, 1);
     buf_done(&model);
-    home_remove(home);
+    folder_remove(home);
     return check_done();
 }

@@ -385,7 +385,7 @@ static void test_out_of_memory(void)
 
 int main(void)
 {
-    home_make("store");
+    home = folder_make("store");
     RUN(test_default);
     RUN(test_catalogue);
     RUN(test_digest);
@@ -397,6 +397,6 @@ int main(void)
     RUN(test_threads);
     RUN(test_newer_schema);
     RUN(test_out_of_memory);
-    home_remove(home);
+    folder_remove(home);
     return check_done();
 }
