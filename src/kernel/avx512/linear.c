@@ -41,8 +41,9 @@ struct vnni_block {
 /* Header numbers of a unit. */
 struct vnni_unit {
     __m512 d, m;
-    __m512i s[4]; /* bytes [8 scales, 8 minima][16 rows], of the next block first */
-    int exponent; /* NVFP4 */
+    __m512i s[4];                                    /* bytes [8 scales, 8 minima][16 rows], of the next block first */
+    uint8_t bytes[256] __attribute__((aligned(64))); /* the same, for one token */
+    int exponent;                                    /* NVFP4 */
 };
 
 #include "kernel/simd/vnni.h"
@@ -76,7 +77,8 @@ AVX512_INLINE __m512i e2m1_table(int zero)
     return _mm512_broadcast_i32x4(_mm_add_epi8(t, _mm_set1_epi8((char)zero)));
 }
 
-/* 64 bytes in a register. As an operand they would be loaded once for each use, and half the units do not begin on a line. */
+/* 64 bytes in a register. As an operand they would be loaded once for each use, where half the units do not begin on a line, or gcc
+ * would put them on the stack first. */
 AVX512_INLINE __m512i load_plane(const uint8_t *p)
 {
     __m512i x = _mm512_loadu_si512(p);
@@ -94,14 +96,14 @@ AVX512_INLINE void load_codes(__m512i q[8], const uint8_t *p, const struct kerne
         return;
     }
     for (int j = 0; j < 4; j++) {
-        __m512i z = bits == 6 ? load_plane(p + 64 * j) : _mm512_loadu_si512(p + 64 * j);
+        __m512i z = load_plane(p + 64 * j);
         q[j] = _mm512_and_si512(z, low);
         q[j + 4] = _mm512_and_si512(_mm512_srli_epi16(z, 4), low);
     }
     for (int j = 0; f->e2m1 && j < 8; j++)
         q[j] = _mm512_shuffle_epi8(e2m1, q[j]);
     if (bits == 5) { /* bit j of the plane becomes bit 4 of quad j; 0xF8: a | (b & c) */
-        __m512i h = _mm512_loadu_si512(p + 256), bit = _mm512_set1_epi8(16);
+        __m512i h = load_plane(p + 256), bit = _mm512_set1_epi8(16);
         for (int j = 0; j < 8; j++) {
             __m512i at4 = j < 4 ? _mm512_slli_epi16(h, (unsigned)(4 - j)) : _mm512_srli_epi16(h, (unsigned)(j - 4));
             q[j] = _mm512_ternarylogic_epi32(q[j], at4, bit, 0xF8);
@@ -142,15 +144,9 @@ AVX512_INLINE __m512 next_bytes_ps(__m512i q[2])
     return first;
 }
 
-/* The i-th 16 of 128 bytes. i is known once loops are unrolled. */
-AVX512_INLINE __m512 some_bytes_ps(const __m512i s[2], int i)
+AVX512_INLINE __m512 bytes_ps(const uint8_t *p)
 {
-    __m512i q = s[i / 4];
-    __m128i x = i % 4 == 0   ? _mm512_castsi512_si128(q)
-                : i % 4 == 1 ? _mm512_extracti32x4_epi32(q, 1)
-                : i % 4 == 2 ? _mm512_extracti32x4_epi32(q, 2)
-                             : _mm512_extracti32x4_epi32(q, 3);
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(x));
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
 }
 
 /* 2^(e - 128) of 16 bytes e. Below 2 it is subnormal, and the second number the greater. */
@@ -202,6 +198,8 @@ VEC void vnni_load_unit(struct vnni_unit *u, const uint8_t *head, const struct v
     if (f->minimum && f->blocks == 8) {
         u->m = _mm512_sub_ps(_mm512_setzero_ps(), u->m);
         unpack_k_scales(u->s, head);
+        for (int i = 0; of->one && i < 4; i++)
+            _mm512_store_si512(u->bytes + 64 * i, u->s[i]);
     }
 }
 
@@ -224,9 +222,12 @@ VEC void vnni_load_block(struct vnni_block *w, struct vnni_unit *u, const uint8_
     if (f->dtype == DT_Q6_K) {
         w->d[0] = _mm512_mul_ps(u->d, v_load_s8(head + 32 + 32 * b));
         w->m[0] = _mm512_mul_ps(u->d, v_load_s8(head + 48 + 32 * b));
+    } else if (f->blocks == 8 && of->one) {
+        w->d[0] = _mm512_mul_ps(u->d, bytes_ps(u->bytes + 16 * b));
+        w->m[0] = _mm512_mul_ps(u->m, bytes_ps(u->bytes + 128 + 16 * b));
     } else if (f->blocks == 8) {
-        w->d[0] = _mm512_mul_ps(u->d, of->one ? some_bytes_ps(u->s, b) : next_bytes_ps(u->s));
-        w->m[0] = _mm512_mul_ps(u->m, of->one ? some_bytes_ps(u->s + 2, b) : next_bytes_ps(u->s + 2));
+        w->d[0] = _mm512_mul_ps(u->d, next_bytes_ps(u->s));
+        w->m[0] = _mm512_mul_ps(u->m, next_bytes_ps(u->s + 2));
     }
     load_codes(w->q, head + f->header + (size_t)b * layout_block_bytes(f), f);
     if (of->one)

@@ -200,7 +200,6 @@ VEC void vnni_single(const struct linear_args *a, size_t g, size_t t, const stru
     for (size_t u = 0; u < units; u++, w += layout_unit_bytes(f)) {
         struct vnni_unit unit;
         vnni_load_unit(&unit, w, of);
-#pragma GCC unroll 8
         for (int b = 0; b < f->blocks; b++, tile += width * layout_token_bytes(of->wide)) {
             struct vnni_block blk;
             vnni_fetch(w, a->ahead, b, f);
