@@ -172,8 +172,14 @@ struct hearth_fit {
     size_t load;                           /* more for as long as the load runs */
     size_t kv, rows, requests; /* more while `parallel` requests of `ctx` tokens run: KV, logits, their own tokens */
     size_t kv_token;           /* KV of one token */
-    size_t total;              /* resident and working: all of the above but `load` */
+    size_t total;              /* resident and working: all of the above but `load`, and the draft's */
     int n_ctx, ctx, parallel;
+    struct hearth_fit_draft { /* who would guess for it (hearth_opts.draft), beside it: sizes as above */
+        char name[96];        /* "": nobody */
+        size_t weights, scratch, header, text, load;
+        size_t kv, kv_token; /* at most: every request may have a cache of it */
+        bool resident;
+    } draft;
     bool resident;
     size_t ceiling, used, spare; /* of the ledger; spare: unused KV and cached pages that go when they are in the way */
     size_t need;                 /* bytes it lacks now to be loaded and work so */

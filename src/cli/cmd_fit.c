@@ -12,7 +12,7 @@
 struct values {
     const char *data_dir, *cpu_mask;
     size_t ceiling, ctx;
-    struct opt_texts kv;
+    struct opt_texts kv, draft;
     int threads, parallel;
     bool json, local, precise;
 };
@@ -26,6 +26,7 @@ const struct opt fit_opts[] = {
     OPT_ROW_CPU_MASK(struct values),
     OPT_ROW_PRECISE(struct values),
     OPT_ROW_KVS(struct values),
+    OPT_ROW_DRAFT(struct values),
     OPT_ROW_JSON(struct values),
     OPT_ROW_DATA_DIR(struct values),
     OPT_END,
@@ -58,7 +59,9 @@ static int ask_alone(const struct values *v, const char *mask, const char *model
                                               .cpu_mask = mask,
                                               .precise = v->precise,
                                               .kv = v->kv.v,
-                                              .n_kv = v->kv.n},
+                                              .n_kv = v->kv.n,
+                                              .draft = v->draft.v,
+                                              .n_draft = v->draft.n},
                         e);
     if (r)
         return r;
@@ -82,7 +85,15 @@ static const char *size_of(const cJSON *o, const char *key, char s[OUT_SHORT])
     return out_bytes(s, (uint64_t)number(o, key));
 }
 
-static void print_parts(const cJSON *o)
+static void add_part(struct out_table *table, const cJSON *o, const char *key, const char *whose, const char *label)
+{
+    char s[OUT_SHORT];
+    out_table_cell(table, "%s%s", whose, label);
+    out_table_cell(table, "%s", size_of(o, key, s));
+}
+
+/* o: the answer, or what it says of the draft. */
+static void add_parts(struct out_table *table, const cJSON *o, const cJSON *all, const char *whose)
 {
     static const struct {
         const char *key, *label;
@@ -92,23 +103,32 @@ static void print_parts(const cJSON *o)
                 {"header", "names and sizes"},
                 {"kv", "KV cache"},
                 {"rows", "answers' logits"},
-                {"requests", "the requests' tokens"},
-                {"total", "total"}};
+                {"requests", "the requests' tokens"}};
+    char s[OUT_SHORT];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (!cJSON_GetObjectItemCaseSensitive(o, rows[i].key))
+            continue; /* a draft has none */
+        add_part(table, o, rows[i].key, whose, rows[i].label);
+        if (strcmp(rows[i].key, "kv") == 0)
+            out_table_cell(table, "%.0f x %.0f tokens, %s a token", number(all, "parallel"), number(all, "ctx"),
+                           size_of(o, "kv_token", s));
+        else
+            out_table_cell(table, "%s", "");
+    }
+}
+
+static void print_parts(const cJSON *o)
+{
     static const char *const columns[] = {"PART", ">BYTES", "NOTE"};
-    char s[OUT_SHORT], t[OUT_SHORT];
+    const cJSON *draft = cJSON_GetObjectItemCaseSensitive(o, "draft");
+    double load = number(o, "load"), next = number(draft, "load");
+    char s[OUT_SHORT];
     struct out_table table;
     out_table_init(&table, columns, 3);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        out_table_cell(&table, "%s", rows[i].label);
-        out_table_cell(&table, "%s", size_of(o, rows[i].key, s));
-        if (strcmp(rows[i].key, "kv") == 0)
-            out_table_cell(&table, "%.0f x %.0f tokens, %s a token", number(o, "parallel"), number(o, "ctx"),
-                           size_of(o, "kv_token", t));
-        else if (strcmp(rows[i].key, "total") == 0)
-            out_table_cell(&table, "and %s more while it loads", size_of(o, "load", t));
-        else
-            out_table_cell(&table, "%s", "");
-    }
+    add_parts(&table, o, o, "");
+    add_parts(&table, draft, o, "draft's ");
+    add_part(&table, o, "total", "", "total");
+    out_table_cell(&table, "and %s more while it loads", out_bytes(s, (uint64_t)(load > next ? load : next)));
     out_table_print(&table);
 }
 
@@ -145,7 +165,9 @@ static int show(const struct values *v, struct buf *answer)
         code = out_json(answer);
     } else {
         const cJSON *name = cJSON_GetObjectItemCaseSensitive(o, "model");
-        printf("%s\n\n", cJSON_IsString(name) ? name->valuestring : "?");
+        const cJSON *draft = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(o, "draft"), "model");
+        printf("%s%s%s\n\n", cJSON_IsString(name) ? name->valuestring : "?",
+               cJSON_IsString(draft) ? " with the draft " : "", cJSON_IsString(draft) ? draft->valuestring : "");
         print_parts(o);
         print_verdict(o);
     }
@@ -166,8 +188,9 @@ int cmd_fit(const struct command *c, int argc, char **argv)
         return code;
     if (cli_cpu_mask(v.cpu_mask, &mask_name, &mask, &e))
         return cli_fail(&e);
-    /* a running server has its own ceiling, threads and kernels, and takes no paths */
-    bool alone = v.local || v.ceiling || v.threads || v.cpu_mask || v.precise || v.kv.n || strchr(argv[0], '/');
+    /* a running server has its own ceiling, threads, kernels and drafts, and takes no paths */
+    bool alone =
+        v.local || v.ceiling || v.threads || v.cpu_mask || v.precise || v.kv.n || v.draft.n || strchr(argv[0], '/');
     int r = 0;
     if (alone || client_find(v.data_dir, &client, NULL))
         r = ask_alone(&v, mask_name, argv[0], &answer, &e);

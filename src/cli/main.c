@@ -39,6 +39,7 @@ static const struct command commands[] = {
      ps_opts, 0, 0, cmd_ps, false},
     {"fit", "what a model would take, and who would have to go, before it is loaded", "MODEL",
      "  hearth fit qwen2.5-coder:1.5b\n  hearth fit qwen2.5-coder:1.5b --ctx 32k --parallel 4\n"
+     "  hearth fit qwen2.5-coder:1.5b --draft qwen2.5-coder:0.5b   both, and the caches of both\n"
      "  hearth fit ./model.gguf --ceiling 2G --json\n",
      fit_opts, 1, 1, cmd_fit, false},
     {"load", "load a model into the running server", "NAME",

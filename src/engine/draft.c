@@ -5,7 +5,7 @@
 #include "engine/state.h"
 #include <string.h>
 
-int engine_model_set_draft(struct engine_model *m, struct engine_model *draft, struct err *e)
+int draft_check(const struct engine_model *m, const struct engine_model *draft, struct err *e)
 {
     const struct file_kv *a = file_kv_find(m->file, "tokenizer.ggml.tokens"),
                          *b = file_kv_find(draft->file, "tokenizer.ggml.tokens");
@@ -17,6 +17,14 @@ int engine_model_set_draft(struct engine_model *m, struct engine_model *draft, s
     if (!same)
         return err_set(e, ERR_RANGE, "%s cannot draft for %s: it must be another model with the very same vocabulary",
                        draft->name, m->name);
+    return 0;
+}
+
+int engine_model_set_draft(struct engine_model *m, struct engine_model *draft, struct err *e)
+{
+    int rc = draft_check(m, draft, e);
+    if (rc < 0)
+        return rc;
     engine_model_ref(draft);
     m->draft = draft;
     return 0;

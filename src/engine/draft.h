@@ -6,7 +6,11 @@
 #include <stdbool.h>
 
 struct engine_model;
+struct err;
 struct request;
+
+/* Only their headers are looked at; ERR_RANGE: another vocabulary. */
+int draft_check(const struct engine_model *m, const struct engine_model *draft, struct err *e);
 
 /* Guesses for token[n_token..], written there, at most max; returns how many. A long prompt is first read into the draft's cache, a
  * chunk a call, and nothing is guessed meanwhile. Memory that is refused means no guess. */

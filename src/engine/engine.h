@@ -69,6 +69,10 @@ int engine_model_load(struct engine *g, const struct engine_load *a, struct engi
 /* The forecast of engine_model_load, from the header alone. ctx is cut to the model's; the header's bytes are held meanwhile. */
 int engine_fit(struct engine *g, const struct engine_load *a, int ctx, int parallel, struct engine_fit *out,
                struct err *e);
+/* In draft->fit: what `draft` takes as what guesses for a model of `a`, at most as much KV as guesses for all those requests need. ERR_RANGE:
+ * another vocabulary. */
+int engine_fit_draft(struct engine *g, const struct engine_load *a, const struct engine_load *draft, int ctx,
+                     int parallel, struct err *e);
 /* Bytes that a load of `need` bytes lacks now: beside what is held, what other loads will take and what running requests may
  * still come to need. 0: it can begin. *hard: the same without what requests may come to need. */
 size_t engine_short(struct engine *g, size_t need, size_t *hard);

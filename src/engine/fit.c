@@ -44,3 +44,25 @@ int engine_fit(struct engine *g, const struct engine_load *a, int ctx, int paral
     engine_model_unref(m);
     return 0;
 }
+
+int engine_fit_draft(struct engine *g, const struct engine_load *a, const struct engine_load *draft, int ctx,
+                     int parallel, struct err *e)
+{
+    struct engine_model *m, *d;
+    int rc = load_begin(g, a, &m, e);
+    if (rc < 0)
+        return rc;
+    if ((rc = load_begin(g, draft, &d, e)) == 0) {
+        struct engine_fit f = {.header = d->file->header_bytes};
+        size_t n = parallel > 0 ? (size_t)parallel : 0;
+        fit_load(g, d->graph, &f);
+        ctx = ctx < m->graph->n_ctx ? ctx : m->graph->n_ctx;
+        if (n && ctx > 0) /* neither the last guess is run nor the token behind it */
+            f.kv = n * kv_bytes(d->graph, ctx > 2 ? ctx - 2 : 1, g->max_tok);
+        if ((rc = draft_check(m, d, e)) == 0)
+            *draft->fit = f;
+        engine_model_unref(d);
+    }
+    engine_model_unref(m);
+    return rc;
+}

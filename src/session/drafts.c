@@ -46,6 +46,15 @@ static bool is_draft(struct hearth *h, const char *path)
     return false;
 }
 
+const struct hearth_draft *drafts_of(struct hearth *h, const char *name, const char *path)
+{
+    const struct hearth_draft *of = NULL;
+    for (size_t i = 0; i < h->n_draft; i++) /* a word about this model counts more, of equals the last */
+        if (strcmp(h->draft[i].model, name) == 0 || (!h->draft[i].model[0] && (!of || !of->model[0])))
+            of = &h->draft[i];
+    return of && is_draft(h, path) ? NULL : of;
+}
+
 struct patience {
     double until_s;
 };
@@ -61,11 +70,8 @@ static int not_for_ever(void *arg, uint64_t done, uint64_t total)
 int drafts_attach(struct hearth_model *m, struct err *e)
 {
     struct hearth *h = m->h;
-    const struct hearth_draft *of = NULL;
-    for (size_t i = 0; i < h->n_draft; i++) /* a word about this model counts more, of equals the last */
-        if (strcmp(h->draft[i].model, m->name) == 0 || (!h->draft[i].model[0] && (!of || !of->model[0])))
-            of = &h->draft[i];
-    if (!of || is_draft(h, m->path))
+    const struct hearth_draft *of = drafts_of(h, m->name, m->path);
+    if (!of)
         return 0;
     struct hearth_model *d = NULL;
     struct patience p = {clock_s() + PATIENCE_S};

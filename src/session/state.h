@@ -84,6 +84,8 @@ struct hearth_model {
 /* drafts.c */
 int drafts_options(struct hearth *h, const struct hearth_opts *o, struct err *e);
 void drafts_done(struct hearth *h);
+/* The draft that a model, by its name and path, was promised; NULL: none. */
+const struct hearth_draft *drafts_of(struct hearth *h, const char *name, const char *path);
 int drafts_attach(struct hearth_model *m,
                   struct err *e); /* m has loaded: the draft that it was promised, loaded if need be */
 void drafts_detach(struct hearth_model *m);

@@ -448,6 +448,76 @@ static struct hearth *open_drafted(const char *const *draft, size_t n)
     return hearth_open(&h, &o, &e) < 0 ? NULL : h;
 }
 
+static size_t held_by_models(struct hearth *h, const char *end) /* what ends so, of all models */
+{
+    struct ledger_row rows[64];
+    size_t n = ledger_list(hearth_ledger(h), rows, 64, NULL), sum = 0, len = strlen(end);
+    for (size_t i = 0; i < n && i < 64; i++) {
+        size_t l = strlen(rows[i].path);
+        if (strncmp(rows[i].path, "model/", 6) == 0 && l > len && strcmp(rows[i].path + l - len, end) == 0)
+            sum += rows[i].bytes;
+    }
+    return sum;
+}
+
+struct caches {
+    struct hearth *h;
+    size_t most;
+};
+
+static void see_caches(void *arg) /* the engine's thread, between two tokens */
+{
+    struct caches *c = arg;
+    size_t now = held_by_models(c->h, "/kv");
+    c->most = now > c->most ? now : c->most;
+}
+
+/* What was foretold of a model and its draft is what the ledger has then, to the byte. */
+static void a_draft_is_foretold(void)
+{
+    enum { ANSWER = 150 };
+    char twin[64], stranger[600];
+    snprintf(twin, sizeof twin, "%s/twin.gguf", dir);
+    copy_file(path[0], twin);
+    const char *drafts[] = {twin};
+    struct hearth *h = open_drafted(drafts, 1);
+    struct hearth_fit f, alone, later;
+    struct hearth_model *m;
+    struct hearth_gen *g;
+    struct hearth_delta d;
+    struct err e = {0};
+    CHECK(h != NULL);
+    struct caches kv = {.h = h};
+    struct hearth_request r = {
+        .prompt = "once upon", .max_tokens = ANSWER, .ignore_eos = true, .notify = see_caches, .notify_arg = &kv};
+    CHECK_INT(hearth_fit(h, path[0], ANSWER, 1, &f, &e), 0);
+    CHECK_INT(hearth_fit(h, twin, ANSWER, 1, &alone, &e), 0);
+    CHECK(!alone.draft.name[0] && alone.weights == f.draft.weights && alone.text == f.draft.text);
+    CHECK(strcmp(f.draft.name, "twin") == 0 && !f.draft.resident && f.draft.kv == alone.kv);
+    size_t by_itself = f.weights + f.scratch + f.header + f.text + f.kv + f.rows + f.requests;
+    CHECK_INT(f.total, by_itself + f.draft.weights + f.draft.scratch + f.draft.header + f.draft.text + f.draft.kv);
+    CHECK_INT(held_by_models(h, ""), 0);
+    CHECK((m = get(h, path[0])) != NULL);
+    CHECK_INT(held_by_models(h, ""), f.total - f.kv - f.draft.kv - f.requests);
+    CHECK_INT(hearth_fit(h, path[0], ANSWER, 1, &later, &e), 0);
+    CHECK(later.resident && later.draft.resident && later.total == f.total && later.busy_bytes == 0);
+    CHECK_INT(hearth_generate(m, &r, &g, &e), 0);
+    while (hearth_next(g, &d, -1) == 1)
+        ;
+    hearth_gen_free(g);
+    CHECK(kv.most >= f.kv && kv.most <= f.kv + f.draft.kv); /* when it begins to guess is chance */
+    hearth_model_unref(m);
+    hearth_fit_under(&f, f.used + f.total - f.draft.weights);
+    CHECK(!f.fits && f.need >= f.draft.weights);
+    hearth_close(h);
+    snprintf(stranger, sizeof stranger, "%s", path[1]);
+    drafts[0] = stranger; /* another vocabulary: a load goes without */
+    CHECK((h = open_drafted(drafts, 1)) != NULL);
+    CHECK_INT(hearth_fit(h, path[0], ANSWER, 1, &f, &e), 0);
+    CHECK(!f.draft.name[0] && f.total == by_itself);
+    hearth_close(h);
+}
+
 static void a_draft_comes_and_goes_with_its_model(void)
 {
     static struct answer with, without;
@@ -507,6 +577,7 @@ int main(int argc, char **argv)
     RUN(one_load_for_all);
     RUN(caches_by_type);
     RUN(idle_models_leave);
+    RUN(a_draft_is_foretold);
     RUN(a_draft_comes_and_goes_with_its_model);
     folder_remove(dir);
     return check_done();
