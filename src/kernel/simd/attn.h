@@ -27,18 +27,19 @@ struct attn_row { /* one query row, merged so far */
     bool any;
 };
 
-/* y[r][v] = (more ? y[r][v] : 0) + x[r][i] * src[i][v], i ascending: r rows, v vectors. Both x and y have rows ATTN_STRIDE apart. */
+/* y[r][v] = (more ? y[r][v] : 0) + x[r][i] * src[i][v], i ascending: r rows, v vectors. Both x and y have rows ATTN_STRIDE apart.
+ * Of Q8_0, src[i] is multiplied by a scale first: keys have one each, scale_step further for the next group of dimensions i; values
+ * one for each group of dimensions, scale_step further for the next key i.
+ * ahead: what to fetch meanwhile, as many bytes for each of the first n_ahead i as the call reads for one. */
 struct attn_mul {
     const float *x;
     float *y;
     const uint8_t *src;
     size_t step, n; /* bytes from src[i] to src[i + 1]; how many */
     bool more;
-    const float *
-        scale; /* Q8_0. Of keys: a number for each, scale_step further for the next group of i; of values, one for each group */
-    size_t scale_step; /* of dimensions, scale_step further for the next i */
-    const uint8_t
-        *ahead; /* what to fetch meanwhile: as many bytes per i as the call reads, for the first n_ahead of them */
+    const float *scale;
+    size_t scale_step;
+    const uint8_t *ahead;
     size_t n_ahead, ahead_step;
 };
 typedef void attn_mul_fn(const struct attn_mul *m, int rows, int vecs);
