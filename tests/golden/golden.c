@@ -1,6 +1,6 @@
 /* golden: holds Hearth's logits against the reference's (make_golden.py says how they were made).
  *
- *     golden MODEL.gguf FILE.golden [--max-kl X] [--min-top1 Y] [--prompts N] [--kv TYPE] [--cpu-mask M]
+ *     golden MODEL.gguf FILE.golden [--max-kl X] [--min-top1 Y] [--kv TYPE] [--cpu-mask M]
  *
  * Real models: mean KL(reference || ours) over the reference's top 256 and the rest as one, and the share of positions with
  * the same most likely token. Tiny models: the largest difference of a logit, as a share of the logits' range. */
@@ -17,7 +17,6 @@
 struct options {
     const char *model, *golden;
     double max_kl, min_top1, max_diff;
-    long prompts;
     unsigned mask, kv;
 };
 
@@ -125,8 +124,6 @@ static int check_real(const struct options *o, struct reader *r, struct engine *
         fprintf(stderr, "golden: vocabulary %u, the model has %d\n", vocab, engine_model_info(m)->n_vocab);
         return 1;
     }
-    if (o->prompts && (uint32_t)o->prompts < prompts)
-        prompts = (uint32_t)o->prompts;
     struct capture c = {malloc((size_t)positions * vocab * sizeof(float)), vocab, positions, 0};
     struct score s = {0.0, malloc((size_t)prompts * positions * sizeof(double)), 0, 0};
     int32_t *ids = malloc(positions * sizeof *ids);
@@ -192,8 +189,6 @@ static int parse(struct options *o, int argc, char **argv)
                 o->max_kl = atof(v);
             else if (!strcmp(argv[i - 1], "--min-top1"))
                 o->min_top1 = atof(v);
-            else if (!strcmp(argv[i - 1], "--prompts"))
-                o->prompts = atol(v);
             else if (!strcmp(argv[i - 1], "--kv") && model_kv_flag(v, &o->kv, NULL))
                 return 2;
             else if (!strcmp(argv[i - 1], "--cpu-mask"))
@@ -207,9 +202,8 @@ int main(int argc, char **argv)
 {
     struct options o;
     if (parse(&o, argc, argv)) {
-        fprintf(
-            stderr,
-            "usage: golden MODEL.gguf FILE.golden [--max-kl X] [--min-top1 Y] [--prompts N] [--kv TYPE] [--cpu-mask M]\n");
+        fprintf(stderr,
+                "usage: golden MODEL.gguf FILE.golden [--max-kl X] [--min-top1 Y] [--kv TYPE] [--cpu-mask M]\n");
         return 2;
     }
     struct err e = {0};

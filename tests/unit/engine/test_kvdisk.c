@@ -208,7 +208,7 @@ static uint64_t below(uint64_t n)
 /* A file as a crash or a bad disk may leave it. */
 static void spoil(const char *path, uint64_t size)
 {
-    if (below(3)) /* else hardly a round leaves all blocks whole */
+    if (dice % 3 && below(3)) /* with all spoilt hardly a round leaves the prompt's blocks whole */
         return;
     int fd = open(path, O_RDWR);
     uint8_t junk[4096];
@@ -242,7 +242,7 @@ static void spoilt_files(void)
         return;
     int32_t *p = prompt_of(&cold, LEN, 60, LEN, 0);
     int whole = 0, part = 0;
-    for (dice = 0; dice < 30; dice++) {
+    for (dice = 0; dice < 90; dice++) {
         segments(spoil);
         warm_bytes = dice % 2 << 28; /* who asks reads it, or it is on its way already */
         int n = fresh_run(LLAMA, p, LEN);

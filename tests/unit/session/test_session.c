@@ -476,7 +476,7 @@ static void see_caches(void *arg) /* the engine's thread, between two tokens */
 static void a_draft_is_foretold(void)
 {
     enum { ANSWER = 150 };
-    char twin[64], stranger[600];
+    char twin[80], stranger[600];
     snprintf(twin, sizeof twin, "%s/twin.gguf", dir);
     copy_file(path[0], twin);
     const char *drafts[] = {twin};
